@@ -65,9 +65,29 @@ pub enum Command {
     /// Every assignment of a node, for a connecting agent.
     NodeConnected(Box<Node>),
     NodeDisconnected(NodeId),
+    /// An agent that had nothing else to say is alive.
+    Heartbeat(NodeId),
+    /// Tasks that run on a node and that no assignment named.
+    Unassigned { node: NodeId, tasks: Vec<TaskId> },
     Report(Box<Report>),
     /// Stops every task: `windlass down`.
     StopEverything,
+}
+
+impl Command {
+    /// Whether it adds to what is stored. On a disk that is nearly full these are refused, while
+    /// stops and reports still find room.
+    pub fn adds(&self) -> bool {
+        matches!(
+            self,
+            Command::CreateCluster(_)
+                | Command::RegisterTaskDefinition(_)
+                | Command::RunTask(_)
+                | Command::StartTask(_)
+                | Command::Tag { .. }
+                | Command::AddNode { .. }
+        )
+    }
 }
 
 /// A resource that carries tags.
