@@ -13,7 +13,8 @@ use minicbor::{Decode, Encode};
 pub struct Entry {
     #[n(0)]
     pub at: Millis,
-    /// `task/<id>`, `cluster/<name>`, `instance/<id>`, `definition/<family>:<revision>`.
+    /// `task/<id>`, `cluster/<name>`, `instance/<id>`, `node/<id>`,
+    /// `definition/<family>:<revision>`.
     #[n(1)]
     pub subject: String,
     #[n(2)]

@@ -44,6 +44,7 @@ pub struct TaskSpec {
     /// The task's network interface, in awsvpc mode.
     #[n(13)]
     pub attachment: Option<AttachmentId>,
+    /// Of a Fargate task, which belongs to no container instance: the node's own number.
     #[n(14)]
     pub instance: InstanceId,
     #[n(15)]
@@ -113,6 +114,9 @@ pub struct TaskState {
     pub attachment: Option<AttachmentState>,
     #[n(14)]
     pub tags: Vec<Tag>,
+    /// Sequence of the newest observation merged: an older or repeated one has no news.
+    #[n(15)]
+    pub reported: Option<u64>,
 }
 
 /// A container of a task, in the definition's order.
