@@ -65,13 +65,6 @@ pub enum Command {
     /// Every assignment of a node, for a connecting agent.
     NodeConnected(Box<Node>),
     NodeDisconnected(NodeId),
-    /// A sign of life. Once a node gave one, its silence counts as a disconnection.
-    Heartbeat(NodeId),
-    /// Tasks that a node runs and that no assignment names: each is assigned again or stopped.
-    Unassigned {
-        node: NodeId,
-        tasks: Vec<TaskId>,
-    },
     /// An agent that had nothing else to say is alive.
     Heartbeat(NodeId),
     /// Tasks that run on a node and that no assignment named.
