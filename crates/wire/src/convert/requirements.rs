@@ -1,0 +1,171 @@
+//! What a definition could run on, and which capabilities an instance needs for it. Source: the
+//! capability attributes that the ECS agent registers.
+
+use std::collections::BTreeSet;
+use super::fargate;
+use windlass_model::container::ContainerDefinition;
+use windlass_model::definition::{Compatibility, NetworkMode, SharingMode, Template};
+use windlass_model::instance::Attribute;
+use windlass_model::volume::VolumeKind;
+
+/// All launch types the definition could run on, not only those it asks for.
+pub(super) fn compatibilities(template: &Template) -> Vec<Compatibility> {
+    let mut could = Vec::new();
+    if template.network() != NetworkMode::Awsvpc {
+        could.push(Compatibility::External);
+    }
+    could.push(Compatibility::Ec2);
+    let sized = template.cpu.zip(template.memory).is_some_and(|(c, m)| fargate::has_size(c, m));
+    if sized && template.network() == NetworkMode::Awsvpc && !uses_the_host(template) {
+        could.push(Compatibility::Fargate);
+    }
+    could
+}
+
+fn uses_the_host(template: &Template) -> bool {
+    let volumes = template
+        .volumes
+        .iter()
+        .any(|volume| matches!(volume.kind, VolumeKind::Host { .. } | VolumeKind::Docker(_)));
+    let containers = template.containers.iter().any(|container| {
+        container.privileged == Some(true)
+            || container.linux_parameters.as_ref().is_some_and(|linux| linux.devices.is_some())
+    });
+    let shares = template.pid_mode == Some(SharingMode::Host) || template.ipc_mode.is_some();
+    volumes || containers || shares || !template.placement_constraints.is_empty()
+}
+
+const DOCKER: &str = "com.amazonaws.ecs.capability.docker-remote-api.";
+
+/// Names only, in order.
+pub(super) fn requires_attributes(template: &Template) -> Vec<Attribute> {
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    for container in &template.containers {
+        of_container(container, template.execution_role.is_some(), &mut names);
+    }
+    let mut need = |name: &str| names.insert(name.to_owned());
+    if template.task_role.is_some() {
+        need(match template.network() {
+            NetworkMode::Host => "com.amazonaws.ecs.capability.task-iam-role-network-host",
+            _ => "com.amazonaws.ecs.capability.task-iam-role",
+        });
+    }
+    if template.network() == NetworkMode::Awsvpc {
+        need("ecs.capability.task-eni");
+    }
+    if template.cpu.is_some() || template.memory.is_some() {
+        need("ecs.capability.task-cpu-mem-limit");
+    }
+    if template.cpu.is_some_and(|units| units > 10 * 1024) {
+        need("ecs.capability.increased-task-cpu-limit");
+    }
+    if template.pid_mode.is_some() || template.ipc_mode.is_some() {
+        need("ecs.capability.pid-ipc-namespace-sharing");
+    }
+    for volume in &template.volumes {
+        match &volume.kind {
+            VolumeKind::Docker(docker) => {
+                let driver = docker.driver.as_deref().unwrap_or("local");
+                need(&format!("ecs.capability.docker-plugin.{driver}"));
+            }
+            VolumeKind::Efs(efs) => {
+                need("ecs.capability.efs");
+                if efs.access_point_id.is_some() || efs.iam.is_some() {
+                    need("ecs.capability.efsAuth");
+                }
+            }
+            VolumeKind::ConfiguredAtLaunch => {
+                need("ecs.capability.storage.ebs-task-volume-attach");
+            }
+            VolumeKind::Scratch { .. }
+            | VolumeKind::Host { .. }
+            | VolumeKind::Fsx(_)
+            | VolumeKind::S3Files(_) => {}
+        }
+    }
+    if template.enable_fault_injection == Some(true) {
+        need("ecs.capability.fault-injection");
+    }
+    names.into_iter().map(|name| Attribute { name, value: None }).collect()
+}
+
+fn of_container(container: &ContainerDefinition, role: bool, names: &mut BTreeSet<String>) {
+    let mut need = |name: &str| names.insert(name.to_owned());
+    let mut docker = |version: &str| need(&format!("{DOCKER}{version}"));
+    if container.docker_labels.is_some() || container.ulimits.is_some() || container.log.is_some() {
+        docker("1.18");
+    }
+    if container.memory_reservation.is_some() {
+        docker("1.21");
+    }
+    if container.linux_parameters.as_ref().is_some_and(|l| l.init_process_enabled == Some(true)) {
+        docker("1.25");
+    }
+    if container.health_check.is_some() {
+        docker("1.29");
+    }
+    if let Some(log) = &container.log {
+        if log.driver == "awslogs" {
+            docker("1.19");
+        }
+        need(&format!("com.amazonaws.ecs.capability.logging-driver.{}", log.driver));
+        if log.driver == "awslogs" && role {
+            need("ecs.capability.execution-role-awslogs");
+        }
+        for secret in log.secret_options.iter().flatten() {
+            need(&format!("ecs.capability.secrets.{}.bootstrap.log-driver", keeper(&secret.value_from)));
+        }
+    }
+    if container.image.contains(".dkr.ecr.") {
+        need("com.amazonaws.ecs.capability.ecr-auth");
+        if role {
+            need("ecs.capability.execution-role-ecr-pull");
+        }
+    }
+    if container.privileged == Some(true) {
+        need("com.amazonaws.ecs.capability.privileged-container");
+    }
+    if container.health_check.is_some() {
+        need("ecs.capability.container-health-check");
+    }
+    let ordered = !container.depends_on.is_empty()
+        || container.start_timeout_s.is_some()
+        || container.stop_timeout_s.is_some();
+    if ordered {
+        need("ecs.capability.container-ordering");
+    }
+    for secret in &container.secrets {
+        need(&format!("ecs.capability.secrets.{}.environment-variables", keeper(&secret.value_from)));
+    }
+    if container.repository_credentials.is_some() {
+        need("ecs.capability.private-registry-authentication.secretsmanager");
+    }
+    if !container.environment_files.is_empty() {
+        need("ecs.capability.env-files.s3");
+    }
+    if let Some(firelens) = &container.firelens {
+        need(&format!("ecs.capability.firelens.{}", firelens.kind));
+        let options = firelens.options.iter().flatten();
+        for (_, value) in options.filter(|(name, _)| *name == "config-file-type") {
+            need(&format!("ecs.capability.firelens.options.config.{value}"));
+        }
+    }
+    if container.restart_policy.is_some() {
+        need("ecs.capability.container-restart-policy");
+    }
+    if container.port_mappings.iter().any(|mapping| mapping.container_port_range.is_some()) {
+        need("ecs.capability.network.container-port-range");
+    }
+    for option in container.docker_security_options.iter().flatten() {
+        if option.starts_with("apparmor:") {
+            need("com.amazonaws.ecs.capability.apparmor");
+        } else if option.starts_with("label:") {
+            need("com.amazonaws.ecs.capability.selinux");
+        }
+    }
+}
+
+/// A secret is kept by Secrets Manager when its ARN says so, else by the parameter store.
+fn keeper(value_from: &str) -> &'static str {
+    if value_from.starts_with("arn:aws:secretsmanager:") { "asm" } else { "ssm" }
+}
