@@ -1,0 +1,5 @@
+//! Tests of the node's decisions, as tables and as random interleavings.
+
+mod fixture;
+mod interleavings;
+mod scripts;
