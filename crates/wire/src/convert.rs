@@ -28,3 +28,24 @@ pub use show_definition::show_definition;
 pub use show_instance::{InstanceParts, show_instance};
 pub use show_task::{TaskParts, show_tags, show_task};
 pub use stop_text::{refusal_reason, stop_code, stopped_reason};
+
+use crate::error::{ApiError, ErrorCode};
+
+/// The codes that conversions answer with; the sentence is the caller's.
+impl ApiError {
+    pub fn client(message: impl Into<String>) -> ApiError {
+        ApiError::new(ErrorCode::Client, message)
+    }
+
+    pub fn invalid_parameter(message: impl Into<String>) -> ApiError {
+        ApiError::new(ErrorCode::InvalidParameter, message)
+    }
+
+    pub fn unsupported(message: impl Into<String>) -> ApiError {
+        ApiError::new(ErrorCode::UnsupportedFeature, message)
+    }
+
+    pub fn platform_unknown(message: impl Into<String>) -> ApiError {
+        ApiError::new(ErrorCode::PlatformUnknown, message)
+    }
+}

@@ -14,6 +14,7 @@
 //! The crate does no IO and reads no clock.
 
 pub mod check;
+pub mod convert;
 pub mod decode;
 pub mod error;
 pub mod inspect;

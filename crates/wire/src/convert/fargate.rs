@@ -11,7 +11,14 @@ const SIZES: &[(u32, &[(u32, u32, u32)])] = &[
     (4096, &[(8192, 30720, 1024)]),
     (8192, &[(16384, 61440, 4096)]),
     (16384, &[(32768, 122_880, 8192)]),
-    (32768, &[(61440, 61440, 1), (122_880, 122_880, 1), (249_856, 249_856, 1)]),
+    (
+        32768,
+        &[
+            (61440, 61440, 1),
+            (122_880, 122_880, 1),
+            (249_856, 249_856, 1),
+        ],
+    ),
 ];
 
 /// Whether Fargate has this size.
@@ -38,7 +45,9 @@ pub fn check_size(cpu: Option<u32>, memory: Option<u32>) -> Result<(), ApiError>
     if has_size(cpu, memory) {
         return Ok(());
     }
-    Err(ApiError::client("No Fargate configuration exists for given values."))
+    Err(ApiError::client(
+        "No Fargate configuration exists for given values.",
+    ))
 }
 
 #[cfg(test)]
@@ -47,10 +56,23 @@ mod tests {
 
     #[test]
     fn sizes_are_those_of_the_table() {
-        for good in [(256, 512), (256, 2048), (1024, 3072), (8192, 20480), (32768, 249_856)] {
+        for good in [
+            (256, 512),
+            (256, 2048),
+            (1024, 3072),
+            (8192, 20480),
+            (32768, 249_856),
+        ] {
             assert!(has_size(good.0, good.1), "{good:?}");
         }
-        for bad in [(256, 4096), (256, 600), (300, 512), (8192, 17408), (0, 0), (32768, 61441)] {
+        for bad in [
+            (256, 4096),
+            (256, 600),
+            (300, 512),
+            (8192, 17408),
+            (0, 0),
+            (32768, 61441),
+        ] {
             assert!(!has_size(bad.0, bad.1), "{bad:?}");
         }
     }

@@ -42,7 +42,9 @@ pub fn task(scope: &Scope, cluster: &Name, given: &str) -> Result<Option<TaskId>
     let id = member(scope, cluster, "task", given)?;
     let Some(id) = id else { return Ok(None) };
     if id.len() != 32 && id.len() != 36 {
-        return Err(ApiError::invalid_parameter("taskId length should be one of [32,36]"));
+        return Err(ApiError::invalid_parameter(
+            "taskId length should be one of [32,36]",
+        ));
     }
     // An id of 36 characters is of the old form, which was never given out here.
     Ok(id.parse().ok())
@@ -52,7 +54,11 @@ pub fn task(scope: &Scope, cluster: &Name, given: &str) -> Result<Option<TaskId>
 ///
 /// # Errors
 /// `InvalidParameterException` when it is neither.
-pub fn instance(scope: &Scope, cluster: &Name, given: &str) -> Result<Option<InstanceId>, ApiError> {
+pub fn instance(
+    scope: &Scope,
+    cluster: &Name,
+    given: &str,
+) -> Result<Option<InstanceId>, ApiError> {
     let id = member(scope, cluster, "container-instance", given)?;
     let Some(id) = id else { return Ok(None) };
     if id.len() != 32 && id.len() != 36 {
@@ -90,7 +96,9 @@ pub fn definition(scope: &Scope, given: &str) -> Result<DefinitionRef, ApiError>
     let not_found = || ApiError::client("Unable to describe task definition.");
     let text = match Arn::parse(given) {
         None => given,
-        Some(arn) => own(scope, &arn)?.id_of("task-definition").ok_or_else(not_found)?,
+        Some(arn) => own(scope, &arn)?
+            .id_of("task-definition")
+            .ok_or_else(not_found)?,
     };
     let (family, revision) = match text.split_once(':') {
         None => (text, None),
@@ -129,7 +137,10 @@ pub fn resource(scope: &Scope, given: &str) -> Result<Resource, ApiError> {
         }
         "container-instance" => {
             let (cluster, id) = in_cluster()?;
-            Ok(Resource::Instance(cluster, id.parse().map_err(|_| invalid())?))
+            Ok(Resource::Instance(
+                cluster,
+                id.parse().map_err(|_| invalid())?,
+            ))
         }
         "task-definition" => match definition(scope, rest).map_err(|_| invalid())? {
             DefinitionRef::Exact(key) => Ok(Resource::Definition(key)),
@@ -161,7 +172,10 @@ mod tests {
     use super::*;
 
     fn scope() -> Scope {
-        Scope { region: "us-east-1".into(), account: "111122223333".into() }
+        Scope {
+            region: "us-east-1".into(),
+            account: "111122223333".into(),
+        }
     }
 
     #[test]
@@ -170,7 +184,10 @@ mod tests {
         assert_eq!(name(None).as_deref(), Ok("default"));
         assert_eq!(name(Some("")).as_deref(), Ok("default"));
         assert_eq!(name(Some("prod")).as_deref(), Ok("prod"));
-        assert_eq!(name(Some("arn:aws:ecs:us-east-1:111122223333:cluster/prod")).as_deref(), Ok("prod"));
+        assert_eq!(
+            name(Some("arn:aws:ecs:us-east-1:111122223333:cluster/prod")).as_deref(),
+            Ok("prod")
+        );
         let other = name(Some("arn:aws:ecs:us-east-1:999999999999:cluster/prod")).unwrap_err();
         assert_eq!(other.message, "AccountIDs mismatch");
         assert!(name(Some("a b")).is_err());
@@ -187,7 +204,10 @@ mod tests {
         assert_eq!(read(&arn).unwrap().unwrap().to_string(), id);
         let elsewhere = format!("arn:aws:ecs:us-east-1:111122223333:task/other/{id}");
         assert_eq!(read(&elsewhere).unwrap(), None);
-        assert_eq!(read("abc").unwrap_err().message, "taskId length should be one of [32,36]");
+        assert_eq!(
+            read("abc").unwrap_err().message,
+            "taskId length should be one of [32,36]"
+        );
     }
 
     #[test]
@@ -197,7 +217,10 @@ mod tests {
         assert!(matches!(read("web:3"), Ok(DefinitionRef::Exact(_))));
         let arn = "arn:aws:ecs:us-east-1:111122223333:task-definition/web:3";
         assert!(matches!(read(arn), Ok(DefinitionRef::Exact(_))));
-        assert_eq!(read("web:x").unwrap_err().message, "Invalid revision number. Number: x");
+        assert_eq!(
+            read("web:x").unwrap_err().message,
+            "Invalid revision number. Number: x"
+        );
         assert!(read("").is_err());
     }
 }

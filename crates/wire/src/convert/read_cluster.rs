@@ -54,7 +54,9 @@ pub fn create_cluster(given: CreateClusterRequest) -> Result<CreateCluster, ApiE
         configuration: given.configuration.map(configuration),
         capacity_providers,
         default_strategy,
-        namespace: given.service_connect_defaults.and_then(|defaults| defaults.namespace),
+        namespace: given
+            .service_connect_defaults
+            .and_then(|defaults| defaults.namespace),
     })
 }
 
@@ -63,7 +65,9 @@ fn container_insights(
 ) -> Result<ContainerInsights, ApiError> {
     let mut insights = ContainerInsights::default();
     for setting in settings.unwrap_or_default() {
-        let name = setting.name.unwrap_or_else(|| wire::ClusterSettingName::Other("".into()));
+        let name = setting
+            .name
+            .unwrap_or_else(|| wire::ClusterSettingName::Other("".into()));
         if name != wire::ClusterSettingName::ContainerInsights {
             return Err(ApiError::invalid_parameter(format!(
                 "Invalid setting name: {}. The only cluster setting is containerInsights.",
@@ -101,9 +105,11 @@ fn configuration(given: wire::ClusterConfiguration) -> ClusterConfiguration {
                 }),
             }
         }),
-        storage: given.managed_storage_configuration.map(|storage| ManagedStorage {
-            kms_key_id: storage.kms_key_id,
-            fargate_ephemeral_storage_kms_key_id: storage.fargate_ephemeral_storage_kms_key_id,
-        }),
+        storage: given
+            .managed_storage_configuration
+            .map(|storage| ManagedStorage {
+                kms_key_id: storage.kms_key_id,
+                fargate_ephemeral_storage_kms_key_id: storage.fargate_ephemeral_storage_kms_key_id,
+            }),
     }
 }

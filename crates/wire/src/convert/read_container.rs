@@ -24,18 +24,22 @@ pub(super) fn container(
     network: NetworkMode,
     task_memory: bool,
 ) -> Result<ContainerDefinition, ApiError> {
+    refuse_in_network_mode(&given, network)?;
     let name = name(given.name)?;
-    let image = given.image.filter(|image| !image.is_empty()).ok_or_else(|| {
-        ApiError::client("Container.image should not be null or empty.")
-    })?;
+    let image = given
+        .image
+        .filter(|image| !image.is_empty())
+        .ok_or_else(|| ApiError::client("Container.image should not be null or empty."))?;
     let (memory, memory_reservation) =
         memory(&name, given.memory, given.memory_reservation, task_memory)?;
-    refuse_in_network_mode(&given, network)?;
     let links = list(given.links);
     Ok(ContainerDefinition {
         cpu: amount(&name, "cpu", given.cpu)?.unwrap_or(0),
         port_mappings: port_mappings(&name, given.port_mappings, network)?,
-        restart_policy: given.restart_policy.map(|given| restart_policy(&name, given)).transpose()?,
+        restart_policy: given
+            .restart_policy
+            .map(|given| restart_policy(&name, given))
+            .transpose()?,
         environment: key_values(&name, "environment", given.environment)?,
         environment_files: environment_files(given.environment_files),
         mount_points: mount_points(&name, given.mount_points)?,
@@ -48,18 +52,27 @@ pub(super) fn container(
         depends_on: depends_on(&name, given.depends_on)?,
         start_timeout_s: amount(&name, "startTimeout", given.start_timeout)?,
         stop_timeout_s: amount(&name, "stopTimeout", given.stop_timeout)?,
-        extra_hosts: given.extra_hosts.filter(|hosts| !hosts.is_empty()).map(|hosts| {
-            hosts
-                .into_iter()
-                .map(|host| HostEntry {
-                    hostname: host.hostname.unwrap_or_default(),
-                    ip_address: host.ip_address.unwrap_or_default(),
-                })
-                .collect()
-        }),
+        extra_hosts: given
+            .extra_hosts
+            .filter(|hosts| !hosts.is_empty())
+            .map(|hosts| {
+                hosts
+                    .into_iter()
+                    .map(|host| HostEntry {
+                        hostname: host.hostname.unwrap_or_default(),
+                        ip_address: host.ip_address.unwrap_or_default(),
+                    })
+                    .collect()
+            }),
         ulimits: ulimits(&name, given.ulimits)?,
-        log: given.log_configuration.map(|given| log_configuration(&name, given)).transpose()?,
-        health_check: given.health_check.map(|given| health_check(&name, given)).transpose()?,
+        log: given
+            .log_configuration
+            .map(|given| log_configuration(&name, given))
+            .transpose()?,
+        health_check: given
+            .health_check
+            .map(|given| health_check(&name, given))
+            .transpose()?,
         system_controls: given
             .system_controls
             .unwrap_or_default()
@@ -74,7 +87,10 @@ pub(super) fn container(
             .filter(|given| !given.is_empty())
             .map(resource_requirements),
         firelens: given.firelens_configuration.map(|given| Firelens {
-            kind: given.r#type.map(|kind| kind.as_str().to_owned()).unwrap_or_default(),
+            kind: given
+                .r#type
+                .map(|kind| kind.as_str().to_owned())
+                .unwrap_or_default(),
             options: given.options,
         }),
         repository_credentials: given
@@ -83,7 +99,9 @@ pub(super) fn container(
         essential: given.essential.unwrap_or(true),
         entry_point: list(given.entry_point),
         command: list(given.command),
-        version_consistency: given.version_consistency.map(|value| value.as_str().to_owned()),
+        version_consistency: given
+            .version_consistency
+            .map(|value| value.as_str().to_owned()),
         hostname: text(given.hostname),
         user: text(given.user),
         working_directory: text(given.working_directory),
@@ -144,14 +162,17 @@ fn memory(
     task_memory: bool,
 ) -> Result<(Option<u32>, Option<u32>), ApiError> {
     let invalid = |why: &str| {
-        Err(ApiError::client(format!("Invalid setting for container '{container}'. {why}")))
+        Err(ApiError::client(format!(
+            "Invalid setting for container '{container}'. {why}"
+        )))
     };
     let hard = amount(container, "memory", hard)?;
     let soft = amount(container, "memoryReservation", soft)?;
     if hard.is_none() && soft.is_none() && !task_memory {
         return invalid("At least one of 'memory' or 'memoryReservation' must be specified.");
     }
-    if hard.is_some_and(|mib| mib < MEMORY_MIB_MIN) || soft.is_some_and(|mib| mib < MEMORY_MIB_MIN) {
+    if hard.is_some_and(|mib| mib < MEMORY_MIB_MIN) || soft.is_some_and(|mib| mib < MEMORY_MIB_MIN)
+    {
         return invalid("The memory limit must be at least 4 MiB.");
     }
     if let (Some(hard), Some(soft)) = (hard, soft)
@@ -174,7 +195,9 @@ fn refuse_in_network_mode(
     };
     let has = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
     let refuse = |what: &str| {
-        Err(ApiError::client(format!("{what} are not supported when networkMode={mode}")))
+        Err(ApiError::client(format!(
+            "{what} are not supported when networkMode={mode}"
+        )))
     };
     if has(&given.links) {
         return refuse("Links");
@@ -196,7 +219,11 @@ fn refuse_in_network_mode(
     if has(&given.dns_search_domains) {
         return refuse("DNS search domains");
     }
-    if given.extra_hosts.as_ref().is_some_and(|hosts| !hosts.is_empty()) {
+    if given
+        .extra_hosts
+        .as_ref()
+        .is_some_and(|hosts| !hosts.is_empty())
+    {
         return refuse("Extra hosts");
     }
     if given.hostname.as_ref().is_some_and(|name| !name.is_empty()) {
@@ -217,7 +244,12 @@ fn port_mappings(
         .into_iter()
         .map(|given| port_mapping(container, given, network))
         .collect::<Result<_, _>>()?;
-    if mappings.iter().filter(|m| m.container_port_range.is_some()).count() > PORT_RANGES_MAX {
+    if mappings
+        .iter()
+        .filter(|m| m.container_port_range.is_some())
+        .count()
+        > PORT_RANGES_MAX
+    {
         return Err(ApiError::client(format!(
             "Container '{container}' has more than {PORT_RANGES_MAX} port ranges."
         )));
@@ -231,7 +263,9 @@ fn port_mapping(
     network: NetworkMode,
 ) -> Result<PortMapping, ApiError> {
     let invalid = |why: String| {
-        ApiError::client(format!("Invalid port mapping in container '{container}': {why}"))
+        ApiError::client(format!(
+            "Invalid port mapping in container '{container}': {why}"
+        ))
     };
     let port = |field: &str, given: Option<i32>| {
         given
@@ -247,19 +281,26 @@ fn port_mapping(
         .container_port_range
         .filter(|range| !range.is_empty())
         .map(|range| {
-            port_range(&range)
-                .ok_or_else(|| invalid(format!("'{range}' is not a range of ports like 8000-8010.")))
+            port_range(&range).ok_or_else(|| {
+                invalid(format!("'{range}' is not a range of ports like 8000-8010."))
+            })
         })
         .transpose()?;
     let host_port = match (container_port, range) {
         (None, None) => {
-            return Err(invalid("'containerPort' or 'containerPortRange' is required.".into()));
+            return Err(invalid(
+                "'containerPort' or 'containerPortRange' is required.".into(),
+            ));
         }
         (Some(_), Some(_)) => {
-            return Err(invalid("specify 'containerPort' or 'containerPortRange', not both.".into()));
+            return Err(invalid(
+                "specify 'containerPort' or 'containerPortRange', not both.".into(),
+            ));
         }
         (None, Some(_)) if host_port.is_some_and(|port| port != 0) => {
-            return Err(invalid("'hostPort' cannot be used with 'containerPortRange'.".into()));
+            return Err(invalid(
+                "'hostPort' cannot be used with 'containerPortRange'.".into(),
+            ));
         }
         (None, Some(_)) => None,
         (Some(port), None) => Some(fixed_host_port(port, host_port, network)?),
@@ -310,19 +351,29 @@ fn restart_policy(
     given: wire::ContainerRestartPolicy,
 ) -> Result<RestartPolicy, ApiError> {
     let invalid = |why: &str| {
-        ApiError::client(format!("Invalid restart policy of container '{container}': {why}"))
+        ApiError::client(format!(
+            "Invalid restart policy of container '{container}': {why}"
+        ))
     };
-    let enabled = given.enabled.ok_or_else(|| invalid("'enabled' is required."))?;
+    let enabled = given
+        .enabled
+        .ok_or_else(|| invalid("'enabled' is required."))?;
     let period = given
         .restart_attempt_period
         .map(|period| {
             u32::try_from(period)
                 .ok()
                 .filter(|period| (60..=1800).contains(period))
-                .ok_or_else(|| invalid("'restartAttemptPeriod' must be between 60 and 1800 seconds."))
+                .ok_or_else(|| {
+                    invalid("'restartAttemptPeriod' must be between 60 and 1800 seconds.")
+                })
         })
         .transpose()?;
-    if given.ignored_exit_codes.as_ref().is_some_and(|codes| codes.len() > 50) {
+    if given
+        .ignored_exit_codes
+        .as_ref()
+        .is_some_and(|codes| codes.len() > 50)
+    {
         return Err(invalid("at most 50 exit codes can be ignored."));
     }
     Ok(RestartPolicy {
@@ -359,7 +410,11 @@ pub(super) fn key_values(
 }
 
 pub(super) fn environment_files(given: Option<Vec<wire::EnvironmentFile>>) -> Vec<String> {
-    given.unwrap_or_default().into_iter().filter_map(|file| file.value).collect()
+    given
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|file| file.value)
+        .collect()
 }
 
 fn mount_points(
@@ -454,7 +509,9 @@ fn ulimits(
     container: &Name,
     given: Option<Vec<wire::Ulimit>>,
 ) -> Result<Option<Vec<Ulimit>>, ApiError> {
-    let Some(given) = list(given) else { return Ok(None) };
+    let Some(given) = list(given) else {
+        return Ok(None);
+    };
     let read = |given: wire::Ulimit| {
         let name = match given.name {
             Some(wire::UlimitName::Other(other)) => {
@@ -465,17 +522,27 @@ fn ulimits(
             Some(name) => name.as_str().to_owned(),
             None => String::new(),
         };
-        let (soft, hard) =
-            (given.soft_limit.unwrap_or_default(), given.hard_limit.unwrap_or_default());
+        let (soft, hard) = (
+            given.soft_limit.unwrap_or_default(),
+            given.hard_limit.unwrap_or_default(),
+        );
         if hard >= 0 && (soft > hard || soft < 0) {
             return Err(ApiError::client(format!(
                 "Container '{container}': the soft limit of ulimit '{name}' must not exceed its \
                  hard limit."
             )));
         }
-        Ok(Ulimit { name, soft: soft.into(), hard: hard.into() })
+        Ok(Ulimit {
+            name,
+            soft: soft.into(),
+            hard: hard.into(),
+        })
     };
-    given.into_iter().map(read).collect::<Result<_, _>>().map(Some)
+    given
+        .into_iter()
+        .map(read)
+        .collect::<Result<_, _>>()
+        .map(Some)
 }
 
 fn log_configuration(
@@ -498,7 +565,12 @@ fn log_configuration(
         Some(driver) => driver.as_str().to_owned(),
     };
     if driver == "awslogs" {
-        let has = |option: &str| given.options.as_ref().is_some_and(|o| o.contains_key(option));
+        let has = |option: &str| {
+            given
+                .options
+                .as_ref()
+                .is_some_and(|o| o.contains_key(option))
+        };
         if !has("awslogs-group") || !has("awslogs-region") {
             return Err(ApiError::client(
                 "Log driver awslogs requires options: awslogs-region, awslogs-group",
@@ -546,7 +618,10 @@ pub(super) fn resource_requirements(
     given
         .into_iter()
         .map(|given| ResourceRequirement {
-            kind: given.r#type.map(|kind| kind.as_str().to_owned()).unwrap_or_default(),
+            kind: given
+                .r#type
+                .map(|kind| kind.as_str().to_owned())
+                .unwrap_or_default(),
             value: given.value,
         })
         .collect()
@@ -566,7 +641,12 @@ fn linux_parameters(
     let capabilities_given = given.capabilities.is_some();
     let capabilities = given.capabilities.unwrap_or_default();
     let tmpfs = list(given.tmpfs)
-        .map(|given| given.into_iter().map(|given| tmpfs(container, given)).collect())
+        .map(|given| {
+            given
+                .into_iter()
+                .map(|given| tmpfs(container, given))
+                .collect()
+        })
         .transpose()?;
     Ok(LinuxParameters {
         capabilities_add: list(capabilities.add),
@@ -586,7 +666,9 @@ fn tmpfs(container: &Name, given: linux::Tmpfs) -> Result<Tmpfs, ApiError> {
     Ok(Tmpfs {
         container_path: given.container_path.unwrap_or_default(),
         size_mib: size_mib.ok_or_else(|| {
-            ApiError::client(format!("Container '{container}': a tmpfs needs a size above 0 MiB."))
+            ApiError::client(format!(
+                "Container '{container}': a tmpfs needs a size above 0 MiB."
+            ))
         })?,
         mount_options: list(given.mount_options),
     })

@@ -21,7 +21,7 @@ use windlass_model::limits;
 use windlass_model::volume::VolumeKind;
 
 /// Host ports that the node keeps for itself. Source: ECS developer guide, port mappings.
-pub const RESERVED_PORTS: [u16; 5] = [22, 2375, 2376, 51678, 51679];
+const RESERVED_PORTS: [u16; 5] = [22, 2375, 2376, 51678, 51679];
 
 /// Decodes and validates a RegisterTaskDefinition. `body_bytes` is the size of the request.
 ///
@@ -55,9 +55,18 @@ fn template(given: RegisterTaskDefinitionRequest) -> Result<Template, ApiError> 
         .collect::<Result<Vec<_>, _>>()?;
     let network_mode = given.network_mode.as_ref().map(network_mode).transpose()?;
     let network = network_mode.unwrap_or(NetworkMode::Bridge);
-    let cpu = given.cpu.as_deref().filter(|text| !text.is_empty()).map(cpu_units).transpose()?;
-    let memory =
-        given.memory.as_deref().filter(|text| !text.is_empty()).map(memory_mib).transpose()?;
+    let cpu = given
+        .cpu
+        .as_deref()
+        .filter(|text| !text.is_empty())
+        .map(cpu_units)
+        .transpose()?;
+    let memory = given
+        .memory
+        .as_deref()
+        .filter(|text| !text.is_empty())
+        .map(memory_mib)
+        .transpose()?;
     let definitions = given.container_definitions.unwrap_or_default();
     if definitions.is_empty() {
         return Err(ApiError::client("Container list cannot be empty."));
@@ -87,35 +96,45 @@ fn template(given: RegisterTaskDefinitionRequest) -> Result<Template, ApiError> 
         pid_mode: given.pid_mode.as_ref().map(pid_mode).transpose()?,
         ipc_mode: given.ipc_mode.as_ref().map(ipc_mode).transpose()?,
         proxy: given.proxy_configuration.map(proxy).transpose()?,
-        inference_accelerators: given.inference_accelerators.filter(|a| !a.is_empty()).map(|a| {
-            a.into_iter()
-                .map(|accelerator| KeyValue {
-                    name: accelerator.device_name.unwrap_or_default(),
-                    value: accelerator.device_type.unwrap_or_default(),
-                })
-                .collect()
-        }),
+        inference_accelerators: given
+            .inference_accelerators
+            .filter(|a| !a.is_empty())
+            .map(|a| {
+                a.into_iter()
+                    .map(|accelerator| KeyValue {
+                        name: accelerator.device_name.unwrap_or_default(),
+                        value: accelerator.device_type.unwrap_or_default(),
+                    })
+                    .collect()
+            }),
         ephemeral_storage_gib: given.ephemeral_storage.map(ephemeral_storage).transpose()?,
         runtime_platform: given.runtime_platform.map(|platform| RuntimePlatform {
-            cpu_architecture: platform.cpu_architecture.map(|value| value.as_str().to_owned()),
+            cpu_architecture: platform
+                .cpu_architecture
+                .map(|value| value.as_str().to_owned()),
             operating_system_family: platform
                 .operating_system_family
                 .map(|value| value.as_str().to_owned()),
         }),
         enable_fault_injection: given.enable_fault_injection,
-        trusted_execution: given.trusted_execution_configuration.map(|given| TrustedExecution {
-            isolation_mode: given
-                .isolation_mode
-                .map(|mode| mode.as_str().to_owned())
-                .unwrap_or_default(),
-            attestation_policy: given.attestation_policy,
-        }),
+        trusted_execution: given
+            .trusted_execution_configuration
+            .map(|given| TrustedExecution {
+                isolation_mode: given
+                    .isolation_mode
+                    .map(|mode| mode.as_str().to_owned())
+                    .unwrap_or_default(),
+                attestation_policy: given.attestation_policy,
+            }),
         compatibilities: Vec::new(),
         requires_attributes: Vec::new(),
     };
     check_containers(&template)?;
     check_sizes(&template)?;
-    if template.requires_compatibilities.contains(&Compatibility::Fargate) {
+    if template
+        .requires_compatibilities
+        .contains(&Compatibility::Fargate)
+    {
         check_fargate(&template)?;
     }
     template.compatibilities = compatibilities(&template);
@@ -130,8 +149,9 @@ fn text(given: Option<String>) -> Option<String> {
 fn family(given: Option<&str>) -> Result<Name, ApiError> {
     match given {
         None | Some("") => Err(ApiError::client("Family can not be blank.")),
-        Some(text) => Name::new(text)
-            .map_err(|_| ApiError::client("Family contains invalid characters.")),
+        Some(text) => {
+            Name::new(text).map_err(|_| ApiError::client("Family contains invalid characters."))
+        }
     }
 }
 
@@ -213,7 +233,9 @@ fn placement_constraints(
 ) -> Result<Vec<String>, ApiError> {
     let given = given.unwrap_or_default();
     if given.len() > 10 {
-        return Err(ApiError::client("At most 10 placement constraints are allowed."));
+        return Err(ApiError::client(
+            "At most 10 placement constraints are allowed.",
+        ));
     }
     given
         .into_iter()
@@ -254,7 +276,8 @@ pub(super) fn memory_mib(text: &str) -> Result<u32, ApiError> {
         None => lower.parse().ok(),
         Some(number) => scaled(number, 1024),
     };
-    mib.filter(|mib| *mib >= 4).ok_or_else(|| ApiError::client(INVALID_MEMORY))
+    mib.filter(|mib| *mib >= 4)
+        .ok_or_else(|| ApiError::client(INVALID_MEMORY))
 }
 
 /// A decimal number times `scale`, exact: `.5` times 1024 is 512.
@@ -265,7 +288,13 @@ fn scaled(number: &str, scale: u64) -> Option<u32> {
         return None;
     }
     let digits = |text: &str| -> Option<u64> {
-        if text.is_empty() { Some(0) } else { text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())? }
+        if text.is_empty() {
+            Some(0)
+        } else {
+            text.bytes()
+                .all(|b| b.is_ascii_digit())
+                .then(|| text.parse().ok())?
+        }
     };
     let denominator = 10u64.pow(u32::try_from(fraction.len()).ok()?);
     let value = (digits(whole)? * denominator + digits(fraction)?).checked_mul(scale)?;
@@ -282,7 +311,11 @@ fn check_containers(template: &Template) -> Result<(), ApiError> {
             )));
         }
     }
-    if !template.containers.iter().any(|container| container.essential) {
+    if !template
+        .containers
+        .iter()
+        .any(|container| container.essential)
+    {
         return Err(ApiError::client(
             "Task definition does not have an essential container. At least one container must \
              be essential.",
@@ -298,12 +331,20 @@ fn check_containers(template: &Template) -> Result<(), ApiError> {
 fn check_references(template: &Template, container: &ContainerDefinition) -> Result<(), ApiError> {
     let find = |name: &str| template.containers.iter().find(|c| c.name.as_str() == name);
     for mount in &container.mount_points {
-        if !template.volumes.iter().any(|volume| volume.name.as_str() == mount.source_volume) {
-            return Err(ApiError::client(format!("Unknown volume '{}'.", mount.source_volume)));
+        if !template
+            .volumes
+            .iter()
+            .any(|volume| volume.name.as_str() == mount.source_volume)
+        {
+            return Err(ApiError::client(format!(
+                "Unknown volume '{}'.",
+                mount.source_volume
+            )));
         }
     }
     for from in &container.volumes_from {
-        if find(from.source_container.as_str()).is_none() || from.source_container == container.name {
+        if find(from.source_container.as_str()).is_none() || from.source_container == container.name
+        {
             return Err(ApiError::client(format!(
                 "Container '{}': volumesFrom names no other container of the task definition: \
                  '{}'.",
@@ -327,7 +368,10 @@ fn check_references(template: &Template, container: &ContainerDefinition) -> Res
                 container.name, dependency.container
             )));
         };
-        let ends = matches!(dependency.condition, Condition::Complete | Condition::Success);
+        let ends = matches!(
+            dependency.condition,
+            Condition::Complete | Condition::Success
+        );
         if ends && target.essential {
             return Err(ApiError::client(format!(
                 "Container '{}' depends on the end of '{}', which is essential: its end would \
@@ -351,7 +395,12 @@ fn check_cycles(template: &Template) -> Result<(), ApiError> {
     for container in &template.containers {
         let on = waits.entry(container.name.as_str()).or_default();
         on.extend(container.depends_on.iter().map(|d| d.container.as_str()));
-        on.extend(container.volumes_from.iter().map(|v| v.source_container.as_str()));
+        on.extend(
+            container
+                .volumes_from
+                .iter()
+                .map(|v| v.source_container.as_str()),
+        );
         let links = container.links.iter().flatten();
         on.extend(links.filter_map(|link| link.split(':').next()));
     }
@@ -379,7 +428,9 @@ fn check_host_ports(template: &Template) -> Result<(), ApiError> {
     let mut taken = BTreeSet::new();
     for container in &template.containers {
         for mapping in &container.port_mappings {
-            let Some(port) = mapping.host_port.filter(|port| *port != 0) else { continue };
+            let Some(port) = mapping.host_port.filter(|port| *port != 0) else {
+                continue;
+            };
             if !taken.insert((mapping.protocol, port)) {
                 return Err(ApiError::client(format!(
                     "Invalid 'hostPort' in container '{}': {port} is used more than once in the \
@@ -410,7 +461,10 @@ fn check_sizes(template: &Template) -> Result<(), ApiError> {
     if let Some(memory) = template.memory {
         let reserve = |c: &ContainerDefinition| c.memory_reservation.or(c.memory).unwrap_or(0);
         let used = total(&mut template.containers.iter().map(reserve));
-        let over = template.containers.iter().any(|c| c.memory.is_some_and(|mib| mib > memory));
+        let over = template
+            .containers
+            .iter()
+            .any(|c| c.memory.is_some_and(|mib| mib > memory));
         if used > u64::from(memory) || over {
             return Err(ApiError::client(INVALID_MEMORY));
         }
@@ -422,7 +476,9 @@ fn check_sizes(template: &Template) -> Result<(), ApiError> {
 fn check_fargate(template: &Template) -> Result<(), ApiError> {
     fargate::check_size(template.cpu, template.memory)?;
     if template.network() != NetworkMode::Awsvpc {
-        return Err(ApiError::client("Fargate only supports network mode ‘awsvpc’."));
+        return Err(ApiError::client(
+            "Fargate only supports network mode ‘awsvpc’.",
+        ));
     }
     if template.pid_mode == Some(SharingMode::Host) {
         return Err(ApiError::client(
@@ -445,7 +501,10 @@ fn check_fargate(template: &Template) -> Result<(), ApiError> {
             ));
         }
     }
-    template.containers.iter().try_for_each(|c| check_fargate_container(template, c))
+    template
+        .containers
+        .iter()
+        .try_for_each(|c| check_fargate_container(template, c))
 }
 
 fn check_fargate_container(
@@ -454,7 +513,9 @@ fn check_fargate_container(
 ) -> Result<(), ApiError> {
     let name = &container.name;
     let refuse = |what: &str| {
-        Err(ApiError::client(format!("Container '{name}': {what} is not supported on Fargate.")))
+        Err(ApiError::client(format!(
+            "Container '{name}': {what} is not supported on Fargate."
+        )))
     };
     let role = template.execution_role.is_some();
     if container.image.contains(".dkr.ecr.") && !role {
@@ -479,13 +540,25 @@ fn check_fargate_container(
     if container.docker_security_options.is_some() {
         return refuse("dockerSecurityOptions");
     }
-    if container.resource_requirements.iter().flatten().any(|r| r.kind == "GPU") {
+    if container
+        .resource_requirements
+        .iter()
+        .flatten()
+        .any(|r| r.kind == "GPU")
+    {
         return refuse("a GPU");
     }
-    if container.ulimits.iter().flatten().any(|ulimit| ulimit.name != "nofile") {
+    if container
+        .ulimits
+        .iter()
+        .flatten()
+        .any(|ulimit| ulimit.name != "nofile")
+    {
         return refuse("a ulimit other than nofile");
     }
-    let Some(linux) = &container.linux_parameters else { return Ok(()) };
+    let Some(linux) = &container.linux_parameters else {
+        return Ok(());
+    };
     if linux.devices.is_some() {
         return refuse("linuxParameters.devices");
     }
@@ -495,7 +568,12 @@ fn check_fargate_container(
     if linux.max_swap_mib.is_some() || linux.swappiness.is_some() {
         return refuse("linuxParameters.maxSwap and swappiness");
     }
-    if linux.capabilities_add.iter().flatten().any(|capability| capability != "SYS_PTRACE") {
+    if linux
+        .capabilities_add
+        .iter()
+        .flatten()
+        .any(|capability| capability != "SYS_PTRACE")
+    {
         return refuse("adding a capability other than SYS_PTRACE");
     }
     Ok(())
@@ -517,13 +595,34 @@ mod tests {
 
     #[test]
     fn sizes_read_with_their_units() {
-        for (text, units) in [("256", 256), ("0.25 vCPU", 256), (".5 vCPU", 512), ("1 vcpu", 1024), ("2vCPU", 2048)] {
+        for (text, units) in [
+            ("256", 256),
+            ("0.25 vCPU", 256),
+            (".5 vCPU", 512),
+            ("1 vcpu", 1024),
+            ("2vCPU", 2048),
+        ] {
             assert_eq!(cpu_units(text), Ok(units), "{text}");
         }
-        for text in ["", "x", "100", "0.33 vCPU", "-1", "200000", "1e3", ". vCPU", "99999999999 vCPU"] {
+        for text in [
+            "",
+            "x",
+            "100",
+            "0.33 vCPU",
+            "-1",
+            "200000",
+            "1e3",
+            ". vCPU",
+            "99999999999 vCPU",
+        ] {
             assert_eq!(cpu_units(text).unwrap_err().message, INVALID_CPU, "{text}");
         }
-        for (text, mib) in [("512", 512), ("1GB", 1024), ("0.5 GB", 512), ("30 gb", 30720)] {
+        for (text, mib) in [
+            ("512", 512),
+            ("1GB", 1024),
+            ("0.5 GB", 512),
+            ("30 gb", 30720),
+        ] {
             assert_eq!(memory_mib(text), Ok(mib), "{text}");
         }
         assert!(memory_mib("1 TB").is_err());

@@ -23,8 +23,9 @@ use windlass_model::command::{NewTask, RunTask, StartTask};
 use windlass_model::container::KeyValue;
 use windlass_model::id::Name;
 use windlass_model::limits;
-use windlass_model::placement::{BinpackField, PlacementConstraint, PlacementStrategy, SpreadField};
-use windlass_model::tag::Tag;
+use windlass_model::placement::{
+    BinpackField, PlacementConstraint, PlacementStrategy, SpreadField,
+};
 use windlass_model::task::{AwsvpcConfiguration, ContainerOverride, Launch, TaskOverrides};
 
 /// Decodes and validates a RunTask. `fingerprint` is the digest of the request without its client
@@ -54,14 +55,20 @@ pub fn run_task(
             "Specify either Launch Type or Capacity Provider Strategy, but not both.",
         ));
     }
-    if given.volume_configurations.is_some_and(|volumes| !volumes.is_empty()) {
+    if given
+        .volume_configurations
+        .is_some_and(|volumes| !volumes.is_empty())
+    {
         return Err(ApiError::unsupported(
             "volumeConfigurations: volumes configured at launch are not supported yet.",
         ));
     }
     let client_token = given.client_token.filter(|token| !token.is_empty());
     let printable = |token: &String| token.bytes().all(|b| (33..=126).contains(&b));
-    if client_token.as_ref().is_some_and(|token| token.len() > 64 || !printable(token)) {
+    if client_token
+        .as_ref()
+        .is_some_and(|token| token.len() > 64 || !printable(token))
+    {
         return Err(ApiError::invalid_parameter(
             "clientToken has at most 64 printable ASCII characters.",
         ));
@@ -69,7 +76,9 @@ pub fn run_task(
     let constraints = constraints(given.placement_constraints)?;
     let strategies = strategies(given.placement_strategy)?;
     let fargate = launch == Some(Launch::Fargate)
-        || strategy.iter().any(|item| item.provider.starts_with("FARGATE"));
+        || strategy
+            .iter()
+            .any(|item| item.provider.starts_with("FARGATE"));
     if fargate && !(constraints.is_empty() && strategies.is_empty()) {
         return Err(ApiError::invalid_parameter(
             "Placement constraints and strategies are not supported with FARGATE launch type.",
@@ -116,7 +125,10 @@ pub fn start_task(scope: &Scope, given: StartTaskRequest) -> Result<StartTask, A
             limits::INSTANCES_PER_START_MAX
         )));
     }
-    if given.volume_configurations.is_some_and(|volumes| !volumes.is_empty()) {
+    if given
+        .volume_configurations
+        .is_some_and(|volumes| !volumes.is_empty())
+    {
         return Err(ApiError::unsupported(
             "volumeConfigurations: volumes configured at launch are not supported yet.",
         ));
@@ -124,9 +136,8 @@ pub fn start_task(scope: &Scope, given: StartTaskRequest) -> Result<StartTask, A
     let instances = instances
         .iter()
         .map(|given| {
-            identifier::instance(scope, &cluster, given)?.ok_or_else(|| {
-                ApiError::invalid_parameter(format!("Invalid identifier: {given}"))
-            })
+            identifier::instance(scope, &cluster, given)?
+                .ok_or_else(|| ApiError::invalid_parameter(format!("Invalid identifier: {given}")))
         })
         .collect::<Result<Vec<_>, _>>()?;
     Ok(StartTask {
@@ -152,8 +163,8 @@ fn definition(
     given: Option<&str>,
 ) -> Result<windlass_model::definition::DefinitionRef, ApiError> {
     let given = given.filter(|text| !text.is_empty());
-    let given =
-        given.ok_or_else(|| ApiError::invalid_parameter("TaskDefinition should not be null or empty"))?;
+    let given = given
+        .ok_or_else(|| ApiError::invalid_parameter("TaskDefinition should not be null or empty"))?;
     identifier::definition(scope, given).map_err(|err| {
         // What DescribeTaskDefinition words one way, RunTask words another.
         if err.message.starts_with("Unable to describe") {
@@ -169,9 +180,9 @@ fn launch_type(given: &LaunchType) -> Result<Launch, ApiError> {
         LaunchType::Ec2 => Ok(Launch::Ec2),
         LaunchType::Fargate => Ok(Launch::Fargate),
         LaunchType::External => Ok(Launch::External),
-        LaunchType::ManagedInstances | LaunchType::Other(_) => {
-            Err(ApiError::client("launch type should be one of [EC2,FARGATE,EXTERNAL]"))
-        }
+        LaunchType::ManagedInstances | LaunchType::Other(_) => Err(ApiError::client(
+            "launch type should be one of [EC2,FARGATE,EXTERNAL]",
+        )),
     }
 }
 
@@ -189,13 +200,14 @@ pub(super) fn strategy(
     let mut items = Vec::new();
     for item in given {
         let provider = item.capacity_provider.unwrap_or_default();
-        let in_range = |value: Option<i32>, max: u32, what: &str| {
-            u32::try_from(value.unwrap_or(0)).ok().filter(|value| *value <= max).ok_or_else(|| {
+        let in_range =
+            |value: Option<i32>, max: u32, what: &str| {
+                u32::try_from(value.unwrap_or(0)).ok().filter(|value| *value <= max).ok_or_else(|| {
                 ApiError::invalid_parameter(format!(
                     "The {what} of capacity provider {provider} must be between 0 and {max}."
                 ))
             })
-        };
+            };
         let weight = in_range(item.weight, 1_000, "weight")?;
         let base = in_range(item.base, 100_000, "base")?;
         if !names.insert(provider.clone()) {
@@ -203,9 +215,15 @@ pub(super) fn strategy(
                 "Capacity provider {provider} is named more than once."
             )));
         }
-        items.push(StrategyItem { provider, weight, base });
+        items.push(StrategyItem {
+            provider,
+            weight,
+            base,
+        });
     }
-    let fargate = |item: &StrategyItem| super::read_cluster::FARGATE_PROVIDERS.contains(&item.provider.as_str());
+    let fargate = |item: &StrategyItem| {
+        super::read_cluster::FARGATE_PROVIDERS.contains(&item.provider.as_str())
+    };
     if items.iter().any(fargate) && !items.iter().all(fargate) {
         return Err(ApiError::invalid_parameter(
             "A capacity provider strategy cannot contain a mix of capacity providers using Auto \
@@ -226,9 +244,13 @@ pub(super) fn strategy(
 }
 
 fn group(given: Option<String>) -> Result<Option<String>, ApiError> {
-    let Some(group) = given.filter(|group| !group.is_empty()) else { return Ok(None) };
+    let Some(group) = given.filter(|group| !group.is_empty()) else {
+        return Ok(None);
+    };
     let good = group.len() <= 255
-        && group.bytes().all(|b| b.is_ascii_alphanumeric() || b":_/.-".contains(&b));
+        && group
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b":_/.-".contains(&b));
     if !good {
         return Err(ApiError::invalid_parameter(
             "Invalid group: it has at most 255 letters, digits and characters of ':_/.-'.",
@@ -243,9 +265,13 @@ fn group(given: Option<String>) -> Result<Option<String>, ApiError> {
 }
 
 fn started_by(given: Option<String>, length_max: usize) -> Result<Option<String>, ApiError> {
-    let Some(text) = given.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let Some(text) = given.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
     let good = text.len() <= length_max
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_/-.:".contains(&b));
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_/-.:".contains(&b));
     if good {
         return Ok(Some(text));
     }
@@ -285,13 +311,27 @@ fn network(given: Option<NetworkConfiguration>) -> Result<Option<AwsvpcConfigura
         return Err(ApiError::invalid_parameter("subnets can not be empty."));
     }
     if subnets.len() > limits::SUBNETS_MAX {
-        return Err(ApiError::invalid_parameter("subnets can have at most 16 items."));
+        return Err(ApiError::invalid_parameter(
+            "subnets can have at most 16 items.",
+        ));
     }
     if security_groups.len() > limits::SECURITY_GROUPS_MAX {
-        return Err(ApiError::invalid_parameter("securityGroups can have at most 5 items."));
+        return Err(ApiError::invalid_parameter(
+            "securityGroups can have at most 5 items.",
+        ));
     }
-    well_formed(&subnets, "subnet-", "subnet ID", "InvalidSubnetID.Malformed")?;
-    well_formed(&security_groups, "sg-", "security group ID", "InvalidGroupId.Malformed")?;
+    well_formed(
+        &subnets,
+        "subnet-",
+        "subnet ID",
+        "InvalidSubnetID.Malformed",
+    )?;
+    well_formed(
+        &security_groups,
+        "sg-",
+        "security group ID",
+        "InvalidGroupId.Malformed",
+    )?;
     Ok(Some(AwsvpcConfiguration {
         subnets,
         security_groups,
@@ -304,7 +344,9 @@ fn well_formed(ids: &[String], prefix: &str, what: &str, code: &str) -> Result<(
     for id in ids {
         let rest = id.strip_prefix(prefix).unwrap_or("");
         let good = (1..=64).contains(&rest.len())
-            && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            && rest
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         if !good {
             return Err(ApiError::invalid_parameter(format!(
                 "Error retrieving {} information for [{id}]: Invalid id: \"{id}\" (expecting \
@@ -319,7 +361,9 @@ fn well_formed(ids: &[String], prefix: &str, what: &str, code: &str) -> Result<(
 fn constraints(given: Option<Vec<WireConstraint>>) -> Result<Vec<PlacementConstraint>, ApiError> {
     let given = given.unwrap_or_default();
     if given.len() > 10 {
-        return Err(ApiError::invalid_parameter("At most 10 placement constraints are allowed."));
+        return Err(ApiError::invalid_parameter(
+            "At most 10 placement constraints are allowed.",
+        ));
     }
     given
         .into_iter()
@@ -344,7 +388,9 @@ fn constraints(given: Option<Vec<WireConstraint>>) -> Result<Vec<PlacementConstr
 fn strategies(given: Option<Vec<WireStrategy>>) -> Result<Vec<PlacementStrategy>, ApiError> {
     let given = given.unwrap_or_default();
     if given.len() > 5 {
-        return Err(ApiError::invalid_parameter("At most 5 placement strategies are allowed."));
+        return Err(ApiError::invalid_parameter(
+            "At most 5 placement strategies are allowed.",
+        ));
     }
     given.into_iter().map(placement_strategy).collect()
 }
@@ -360,10 +406,13 @@ fn placement_strategy(given: WireStrategy) -> Result<PlacementStrategy, ApiError
         Some(PlacementStrategyType::Random) => Ok(PlacementStrategy::Random),
         Some(PlacementStrategyType::Spread) => match field.as_str() {
             "instanceId" | "host" => Ok(PlacementStrategy::Spread(SpreadField::InstanceId)),
-            _ => match field.strip_prefix("attribute:").filter(|name| !name.is_empty()) {
-                Some(name) => {
-                    Ok(PlacementStrategy::Spread(SpreadField::Attribute(name.to_owned())))
-                }
+            _ => match field
+                .strip_prefix("attribute:")
+                .filter(|name| !name.is_empty())
+            {
+                Some(name) => Ok(PlacementStrategy::Spread(SpreadField::Attribute(
+                    name.to_owned(),
+                ))),
                 None => bad_field("instanceId, host or attribute:<name>"),
             },
         },
@@ -380,7 +429,9 @@ fn placement_strategy(given: WireStrategy) -> Result<PlacementStrategy, ApiError
 }
 
 fn overrides(given: Option<wire::TaskOverride>) -> Result<TaskOverrides, ApiError> {
-    let Some(given) = given else { return Ok(TaskOverrides::default()) };
+    let Some(given) = given else {
+        return Ok(TaskOverrides::default());
+    };
     let length = serde_json::to_string(&given).map_or(0, |text| text.len());
     if length > limits::OVERRIDES_BYTES_MAX {
         return Err(ApiError::invalid_parameter(format!(
@@ -396,8 +447,18 @@ fn overrides(given: Option<wire::TaskOverride>) -> Result<TaskOverrides, ApiErro
             .into_iter()
             .map(|given| container_override(given).map_err(invalid))
             .collect::<Result<_, _>>()?,
-        cpu: given.cpu.as_deref().map(cpu_units).transpose().map_err(invalid)?,
-        memory: given.memory.as_deref().map(memory_mib).transpose().map_err(invalid)?,
+        cpu: given
+            .cpu
+            .as_deref()
+            .map(cpu_units)
+            .transpose()
+            .map_err(invalid)?,
+        memory: given
+            .memory
+            .as_deref()
+            .map(memory_mib)
+            .transpose()
+            .map_err(invalid)?,
         execution_role: given.execution_role_arn,
         task_role: given.task_role_arn,
         ephemeral_storage_gib: given
@@ -447,9 +508,4 @@ fn container_override(given: wire::ContainerOverride) -> Result<ContainerOverrid
         resource_requirements: given.resource_requirements.map(resource_requirements),
         name,
     })
-}
-
-/// Tags that ECS adds itself when asked to.
-pub fn managed_tags(cluster: &Name) -> Vec<Tag> {
-    vec![Tag { key: "aws:ecs:clusterName".into(), value: cluster.to_string() }]
 }

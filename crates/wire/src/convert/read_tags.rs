@@ -30,7 +30,10 @@ pub fn tags(given: Option<Vec<tag::Tag>>) -> Result<Vec<Tag>, ApiError> {
             limits::TAGS_MAX
         )));
     }
-    Ok(by_key.into_iter().map(|(key, value)| Tag { key, value }).collect())
+    Ok(by_key
+        .into_iter()
+        .map(|(key, value)| Tag { key, value })
+        .collect())
 }
 
 /// Keys to remove.
@@ -45,9 +48,14 @@ pub fn tag_keys(given: Option<Vec<String>>) -> Result<Vec<String>, ApiError> {
 
 fn check_key(key: &str) -> Result<(), ApiError> {
     if key.is_empty() || key.chars().count() > limits::TAG_KEY_CHARS_MAX {
-        return Err(ApiError::invalid_parameter("Tag keys have 1 to 128 characters."));
+        return Err(ApiError::invalid_parameter(
+            "Tag keys have 1 to 128 characters.",
+        ));
     }
-    if key.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("aws:")) {
+    if key
+        .get(..4)
+        .is_some_and(|start| start.eq_ignore_ascii_case("aws:"))
+    {
         return Err(ApiError::invalid_parameter(format!(
             "Tag keys starting with 'aws:' are reserved for system use: '{key}'"
         )));

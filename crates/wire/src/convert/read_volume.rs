@@ -67,13 +67,22 @@ fn volume(given: wire::Volume) -> Result<Volume, ApiError> {
         kinds.push(VolumeKind::ConfiguredAtLaunch);
     }
     let host_given = given.host.is_some();
-    let source = given.host.and_then(|host| host.source_path).filter(|path| !path.is_empty());
+    let source = given
+        .host
+        .and_then(|host| host.source_path)
+        .filter(|path| !path.is_empty());
     if let Some(source_path) = source {
         kinds.push(VolumeKind::Host { source_path });
     }
     match kinds.len() {
-        0 => Ok(Volume { name, kind: VolumeKind::Scratch { host_given } }),
-        1 => Ok(Volume { name, kind: kinds.remove(0) }),
+        0 => Ok(Volume {
+            name,
+            kind: VolumeKind::Scratch { host_given },
+        }),
+        1 => Ok(Volume {
+            name,
+            kind: kinds.remove(0),
+        }),
         _ => Err(ApiError::client(format!(
             "Volume '{name}' has more than one configuration. Specify exactly one."
         ))),
@@ -125,7 +134,9 @@ fn efs_volume(name: &Name, given: wire::EFSVolumeConfiguration) -> Result<EfsVol
     Ok(EfsVolume {
         file_system_id: given.file_system_id.unwrap_or_default(),
         root_directory: root,
-        transit_encryption: given.transit_encryption.map(|value| value.as_str().to_owned()),
+        transit_encryption: given
+            .transit_encryption
+            .map(|value| value.as_str().to_owned()),
         transit_encryption_port: given.transit_encryption_port,
         access_point_id: authorization.access_point_id,
         iam: authorization.iam.map(|value| value.as_str().to_owned()),

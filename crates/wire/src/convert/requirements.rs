@@ -1,8 +1,8 @@
 //! What a definition could run on, and which capabilities an instance needs for it. Source: the
 //! capability attributes that the ECS agent registers.
 
-use std::collections::BTreeSet;
 use super::fargate;
+use std::collections::BTreeSet;
 use windlass_model::container::ContainerDefinition;
 use windlass_model::definition::{Compatibility, NetworkMode, SharingMode, Template};
 use windlass_model::instance::Attribute;
@@ -15,7 +15,10 @@ pub(super) fn compatibilities(template: &Template) -> Vec<Compatibility> {
         could.push(Compatibility::External);
     }
     could.push(Compatibility::Ec2);
-    let sized = template.cpu.zip(template.memory).is_some_and(|(c, m)| fargate::has_size(c, m));
+    let sized = template
+        .cpu
+        .zip(template.memory)
+        .is_some_and(|(c, m)| fargate::has_size(c, m));
     if sized && template.network() == NetworkMode::Awsvpc && !uses_the_host(template) {
         could.push(Compatibility::Fargate);
     }
@@ -29,7 +32,10 @@ fn uses_the_host(template: &Template) -> bool {
         .any(|volume| matches!(volume.kind, VolumeKind::Host { .. } | VolumeKind::Docker(_)));
     let containers = template.containers.iter().any(|container| {
         container.privileged == Some(true)
-            || container.linux_parameters.as_ref().is_some_and(|linux| linux.devices.is_some())
+            || container
+                .linux_parameters
+                .as_ref()
+                .is_some_and(|linux| linux.devices.is_some())
     });
     let shares = template.pid_mode == Some(SharingMode::Host) || template.ipc_mode.is_some();
     volumes || containers || shares || !template.placement_constraints.is_empty()
@@ -86,7 +92,10 @@ pub(super) fn requires_attributes(template: &Template) -> Vec<Attribute> {
     if template.enable_fault_injection == Some(true) {
         need("ecs.capability.fault-injection");
     }
-    names.into_iter().map(|name| Attribute { name, value: None }).collect()
+    names
+        .into_iter()
+        .map(|name| Attribute { name, value: None })
+        .collect()
 }
 
 fn of_container(container: &ContainerDefinition, role: bool, names: &mut BTreeSet<String>) {
@@ -98,7 +107,11 @@ fn of_container(container: &ContainerDefinition, role: bool, names: &mut BTreeSe
     if container.memory_reservation.is_some() {
         docker("1.21");
     }
-    if container.linux_parameters.as_ref().is_some_and(|l| l.init_process_enabled == Some(true)) {
+    if container
+        .linux_parameters
+        .as_ref()
+        .is_some_and(|l| l.init_process_enabled == Some(true))
+    {
         docker("1.25");
     }
     if container.health_check.is_some() {
@@ -108,12 +121,18 @@ fn of_container(container: &ContainerDefinition, role: bool, names: &mut BTreeSe
         if log.driver == "awslogs" {
             docker("1.19");
         }
-        need(&format!("com.amazonaws.ecs.capability.logging-driver.{}", log.driver));
+        need(&format!(
+            "com.amazonaws.ecs.capability.logging-driver.{}",
+            log.driver
+        ));
         if log.driver == "awslogs" && role {
             need("ecs.capability.execution-role-awslogs");
         }
         for secret in log.secret_options.iter().flatten() {
-            need(&format!("ecs.capability.secrets.{}.bootstrap.log-driver", keeper(&secret.value_from)));
+            need(&format!(
+                "ecs.capability.secrets.{}.bootstrap.log-driver",
+                keeper(&secret.value_from)
+            ));
         }
     }
     if container.image.contains(".dkr.ecr.") {
@@ -135,7 +154,10 @@ fn of_container(container: &ContainerDefinition, role: bool, names: &mut BTreeSe
         need("ecs.capability.container-ordering");
     }
     for secret in &container.secrets {
-        need(&format!("ecs.capability.secrets.{}.environment-variables", keeper(&secret.value_from)));
+        need(&format!(
+            "ecs.capability.secrets.{}.environment-variables",
+            keeper(&secret.value_from)
+        ));
     }
     if container.repository_credentials.is_some() {
         need("ecs.capability.private-registry-authentication.secretsmanager");
@@ -153,7 +175,11 @@ fn of_container(container: &ContainerDefinition, role: bool, names: &mut BTreeSe
     if container.restart_policy.is_some() {
         need("ecs.capability.container-restart-policy");
     }
-    if container.port_mappings.iter().any(|mapping| mapping.container_port_range.is_some()) {
+    if container
+        .port_mappings
+        .iter()
+        .any(|mapping| mapping.container_port_range.is_some())
+    {
         need("ecs.capability.network.container-port-range");
     }
     for option in container.docker_security_options.iter().flatten() {
@@ -167,5 +193,9 @@ fn of_container(container: &ContainerDefinition, role: bool, names: &mut BTreeSe
 
 /// A secret is kept by Secrets Manager when its ARN says so, else by the parameter store.
 fn keeper(value_from: &str) -> &'static str {
-    if value_from.starts_with("arn:aws:secretsmanager:") { "asm" } else { "ssm" }
+    if value_from.starts_with("arn:aws:secretsmanager:") {
+        "asm"
+    } else {
+        "ssm"
+    }
 }

@@ -1,0 +1,65 @@
+//! AWS's words for stops and refusals, from the typed causes: the one place that has them.
+
+use crate::shapes::task::TaskStopCode;
+use windlass_model::placement::Refusal;
+use windlass_model::stop::{ContainerReason, ReasonName, StopCode, StopReason};
+
+pub fn stop_code(code: StopCode) -> TaskStopCode {
+    match code {
+        StopCode::TaskFailedToStart => TaskStopCode::TaskFailedToStart,
+        StopCode::EssentialContainerExited => TaskStopCode::EssentialContainerExited,
+        StopCode::UserInitiated => TaskStopCode::UserInitiated,
+        StopCode::ServiceSchedulerInitiated => TaskStopCode::ServiceSchedulerInitiated,
+        StopCode::SpotInterruption => TaskStopCode::SpotInterruption,
+        StopCode::TerminationNotice => TaskStopCode::TerminationNotice,
+        StopCode::InfrastructureHealth => TaskStopCode::InfrastructureHealth,
+    }
+}
+
+/// `stoppedReason`. Ours alone are the sentences about nodes: ECS speaks of EC2 instances there.
+pub fn stopped_reason(reason: &StopReason) -> String {
+    match reason {
+        StopReason::User { reason, .. } => match reason {
+            Some(reason) => reason.clone(),
+            None => String::from("Task stopped by user"),
+        },
+        StopReason::EssentialContainerExited { .. } => {
+            String::from("Essential container in task exited")
+        }
+        StopReason::FailedToStart(reason) => match reason.name {
+            ReasonName::CannotPullContainerError | ReasonName::ResourceInitializationError => {
+                container_reason(reason)
+            }
+            _ => String::from("Task failed to start"),
+        },
+        StopReason::NodeRebooted => {
+            String::from("Host restarted: the machine came back with another boot.")
+        }
+        StopReason::LostByNode => String::from("The agent on the host does not know the task."),
+        StopReason::NodeRemoved => String::from("Host removed from the cluster."),
+        StopReason::ShutDown => String::from("Windlass was shut down by its operator."),
+    }
+}
+
+/// A container's `reason`.
+pub(super) fn container_reason(reason: &ContainerReason) -> String {
+    let text = format!("{}: {}", reason.name.as_str(), reason.detail);
+    text.chars()
+        .take(windlass_model::limits::REASON_CHARS_MAX)
+        .collect()
+}
+
+/// The `reason` of a RunTask failure.
+pub fn refusal_reason(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Cpu { .. } => String::from("RESOURCE:CPU"),
+        Refusal::Memory { .. } => String::from("RESOURCE:MEMORY"),
+        Refusal::Port(_) => String::from("RESOURCE:PORTS"),
+        Refusal::Attribute(_) => String::from("ATTRIBUTE"),
+        Refusal::Constraint(_) => String::from("MemberOf placement constraint unsatisfied."),
+        Refusal::AgentDisconnected => String::from("AGENT"),
+        Refusal::Draining | Refusal::Inactive => String::from("INACTIVE"),
+        Refusal::Unsupported(_) => String::from("ATTRIBUTE"),
+        Refusal::Missing => String::from("MISSING"),
+    }
+}
