@@ -1,0 +1,376 @@
+//! A backup: the state and its history, written out in a format of its own, so that it moves between
+//! stores, machines and releases.
+//!
+//! Numbers are in little endian.
+//!
+//! ```text
+//! file    = "windlass-backup\n", version u32 (1), turn u64, made_ms i64, entry*, end
+//! entry   = row | history
+//! row     = 1 u8, key length u32, value length u32, key, value
+//! history = 2 u8, at_ms i64, subject length u32, value length u32, subject, value
+//! end     = 0 u8, rows u64, records of history u64, checksum u64
+//! ```
+//!
+//! Rows come in order of keys; history by day, in a day by subject, for a subject in the order it was
+//! written. The checksum is XXH3-64 of every byte before it, and nothing follows it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::embedded::{Embedded, Options};
+use crate::{Batch, Error, HistoryRecord, Memory, Snapshot, limits};
+
+const MAGIC: &[u8; 16] = b"windlass-backup\n";
+/// The version of the format that is written, and the only one that is read.
+pub const VERSION: u32 = 1;
+const ROW: u8 = 1;
+const HISTORY: u8 = 2;
+const END: u8 = 0;
+
+/// Bytes of rows that a restore writes in one commit.
+const RESTORE_BATCH_BYTES: usize = 1 << 20;
+
+/// What a backup holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The last turn in it.
+    pub turn: u64,
+    /// When it was made, in milliseconds since 1970 UTC.
+    pub made_ms: i64,
+    /// Rows of the state.
+    pub rows: u64,
+    /// Records of history.
+    pub records: u64,
+}
+
+/// One entry of a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A row of the state: key and value.
+    Row(Vec<u8>, Vec<u8>),
+    /// A record of history.
+    History(HistoryRecord),
+}
+
+/// Writes a view of a store. The store may be in use; the caller makes the bytes durable, and keeps
+/// the file only when this returns `Ok`.
+///
+/// # Errors
+/// [`Error::Damaged`] when the store is not sound, [`Error::Io`] when writing fails.
+pub fn write(view: &dyn Snapshot, made_ms: i64, target: &mut dyn Write) -> Result<Summary, Error> {
+    let mut out = Hashed {
+        inner: target,
+        hash: Xxh3::new(),
+    };
+    let mut summary = Summary {
+        turn: view.turn(),
+        made_ms,
+        rows: 0,
+        records: 0,
+    };
+    out.put(&[
+        MAGIC,
+        &VERSION.to_le_bytes(),
+        &summary.turn.to_le_bytes(),
+        &made_ms.to_le_bytes(),
+    ])?;
+    view.rows(&mut |key, value| {
+        summary.rows += 1;
+        out.put(&[&[ROW], &length(key)?, &length(value)?, key, value])
+    })?;
+    view.history(&mut |record| {
+        summary.records += 1;
+        let (subject, value) = (record.subject.as_bytes(), record.value.as_slice());
+        out.put(&[
+            &[HISTORY],
+            &record.at_ms.to_le_bytes(),
+            &length(subject)?,
+            &length(value)?,
+            subject,
+            value,
+        ])
+    })?;
+    out.put(&[
+        &[END],
+        &summary.rows.to_le_bytes(),
+        &summary.records.to_le_bytes(),
+    ])?;
+    let checksum = out.hash.digest();
+    out.put(&[&checksum.to_le_bytes()])?;
+    out.inner
+        .flush()
+        .map_err(Error::io("write", Path::new("the backup")))?;
+    Ok(summary)
+}
+
+/// Reads a backup, entry by entry. Nothing it gave may be trusted before it returns `Ok`.
+///
+/// # Errors
+/// [`Error::Backup`] and [`Error::Format`] for what is not a whole backup, or what `each` returned.
+pub fn read(
+    source: &mut dyn Read,
+    each: &mut dyn FnMut(u64, Entry) -> Result<(), Error>,
+) -> Result<Summary, Error> {
+    let mut input = Hashed {
+        inner: source,
+        hash: Xxh3::new(),
+    };
+    if &input.array::<16>()? != MAGIC {
+        return Err(refused("it does not begin like a backup of windlass"));
+    }
+    let found = u32::from_le_bytes(input.array()?);
+    if found != VERSION {
+        return Err(Error::Format {
+            what: "the backup".to_owned(),
+            found,
+            known: VERSION,
+        });
+    }
+    let turn = u64::from_le_bytes(input.array()?);
+    let mut summary = Summary {
+        turn,
+        made_ms: i64::from_le_bytes(input.array()?),
+        rows: 0,
+        records: 0,
+    };
+    loop {
+        match input.array::<1>()? {
+            [ROW] => {
+                let (key, value) = input.pair()?;
+                summary.rows += 1;
+                each(turn, Entry::Row(key, value))?;
+            }
+            [HISTORY] => {
+                let at_ms = i64::from_le_bytes(input.array()?);
+                let (subject, value) = input.pair()?;
+                let subject = String::from_utf8(subject)
+                    .map_err(|_| refused("a subject of its history is not text"))?;
+                summary.records += 1;
+                each(
+                    turn,
+                    Entry::History(HistoryRecord {
+                        at_ms,
+                        subject,
+                        value,
+                    }),
+                )?;
+            }
+            [END] => break,
+            [other] => {
+                return Err(refused(&format!(
+                    "it holds an entry of the unknown kind {other}"
+                )));
+            }
+        }
+    }
+    input.end(summary)
+}
+
+/// Makes a new store in `dir` from a backup. The folder must be empty or absent; it gets the store
+/// only when the whole backup was read and found sound.
+///
+/// # Errors
+/// [`Error::NotEmpty`], [`Error::Backup`], [`Error::Format`], or what the disk says. Nothing is left
+/// behind then.
+pub fn restore(source: &mut dyn Read, dir: &Path, options: Options) -> Result<Summary, Error> {
+    match fs::read_dir(dir).map(|mut entries| entries.next().is_some()) {
+        Ok(true) => {
+            return Err(Error::NotEmpty {
+                dir: dir.to_owned(),
+            });
+        }
+        Ok(false) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::io("list", dir)(error)),
+    }
+    let name = dir
+        .file_name()
+        .ok_or_else(|| refused("the folder to restore into has no name"))?;
+    let partial = dir.with_file_name(format!(
+        ".{}.restoring-{}",
+        name.to_string_lossy(),
+        std::process::id()
+    ));
+    let partial = Partial { dir: partial };
+    let summary = restore_embedded(source, &partial.dir, options)?;
+    fs::rename(&partial.dir, dir).map_err(Error::io("rename the restored store to", dir))?;
+    let parent = dir
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let synced = fs::File::open(parent).and_then(|parent| parent.sync_all());
+    synced.map_err(Error::io("sync the folder", parent))?;
+    Ok(summary)
+}
+
+/// Makes a store in memory from a backup.
+///
+/// # Errors
+/// Like [`read`].
+pub fn restore_memory(source: &mut dyn Read) -> Result<Memory, Error> {
+    let mut store = Memory::default();
+    gather(source, &mut |batch, first_index| {
+        store.write(batch, first_index);
+        Ok(())
+    })?;
+    store.crash_image()
+}
+
+fn restore_embedded(source: &mut dyn Read, dir: &Path, options: Options) -> Result<Summary, Error> {
+    let mut store = Embedded::open(dir, options)?;
+    debug_assert!(store.is_new());
+    gather(source, &mut |batch, first_index| {
+        store.write(batch, first_index)
+    })
+}
+
+/// Reads a backup into batches that all carry its turn, and hands each to `write`, with the number of
+/// its first record.
+fn gather(
+    source: &mut dyn Read,
+    write: &mut dyn FnMut(&Batch, u32) -> Result<(), Error>,
+) -> Result<Summary, Error> {
+    let mut batch = Batch::default();
+    let (mut bytes, mut first_index) = (0, 0_u32);
+    let mut flush = |batch: &mut Batch, turn| {
+        batch.turn = turn;
+        batch
+            .check_content(&limits::LIMITS)
+            .map_err(|refusal| refused(&refusal.to_string()))?;
+        write(batch, first_index)?;
+        let records = u32::try_from(batch.history.len()).ok();
+        first_index = records
+            .and_then(|records| first_index.checked_add(records))
+            .ok_or_else(|| refused("it holds more records of history than can be numbered"))?;
+        *batch = Batch::default();
+        Ok(())
+    };
+    let summary = read(source, &mut |turn, entry| {
+        match entry {
+            Entry::Row(key, value) => {
+                bytes += key.len() + value.len();
+                batch.rows.push((key, Some(value)));
+            }
+            Entry::History(record) => {
+                bytes += record.subject.len() + record.value.len();
+                batch.history.push(record);
+            }
+        }
+        // One day's worth of new keyspaces at a time is checked by the store itself.
+        let full = batch.rows.len() >= limits::BATCH_ROWS_MAX
+            || batch.history.len() >= limits::BATCH_HISTORY_MAX;
+        let new_day = begins_day(&batch.history);
+        if full || new_day || bytes >= RESTORE_BATCH_BYTES {
+            bytes = 0;
+            flush(&mut batch, turn)?;
+        }
+        Ok(())
+    })?;
+    flush(&mut batch, summary.turn)?;
+    Ok(summary)
+}
+
+/// Whether the last record is of another day than the one before it.
+fn begins_day(history: &[HistoryRecord]) -> bool {
+    let day = |record: &HistoryRecord| crate::Day::of_ms(record.at_ms);
+    matches!(history, [.., before, last] if day(before) != day(last))
+}
+
+/// A folder that goes away unless it was renamed.
+struct Partial {
+    dir: PathBuf,
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // After the rename there is nothing here any more, and the error says just that.
+        drop(fs::remove_dir_all(&self.dir));
+    }
+}
+
+/// A stream whose bytes are summed up as they pass.
+struct Hashed<Stream> {
+    inner: Stream,
+    hash: Xxh3,
+}
+
+impl Hashed<&mut dyn Write> {
+    fn put(&mut self, pieces: &[&[u8]]) -> Result<(), Error> {
+        for piece in pieces {
+            self.hash.update(piece);
+            self.inner
+                .write_all(piece)
+                .map_err(Error::io("write", Path::new("the backup")))?;
+        }
+        Ok(())
+    }
+}
+
+impl Hashed<&mut dyn Read> {
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
+        self.inner
+            .read_exact(bytes)
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => refused("it ends before its end"),
+                _ => Error::io("read", Path::new("the backup"))(error),
+            })?;
+        self.hash.update(bytes);
+        Ok(())
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Two lengths, then what they measure. Lengths come from outside: they are checked first.
+    fn pair(&mut self) -> Result<(Vec<u8>, Vec<u8>), Error> {
+        let key = u32::from_le_bytes(self.array()?) as usize;
+        let value = u32::from_le_bytes(self.array()?) as usize;
+        if key > limits::KEY_BYTES_MAX || value > limits::VALUE_BYTES_MAX {
+            return Err(refused(
+                "it holds an entry that is larger than any entry may be",
+            ));
+        }
+        let (mut key, mut value) = (vec![0; key], vec![0; value]);
+        self.fill(&mut key)?;
+        self.fill(&mut value)?;
+        Ok((key, value))
+    }
+
+    fn end(mut self, summary: Summary) -> Result<Summary, Error> {
+        let counts = (
+            u64::from_le_bytes(self.array()?),
+            u64::from_le_bytes(self.array()?),
+        );
+        let expected = self.hash.digest();
+        if u64::from_le_bytes(self.array()?) != expected
+            || counts != (summary.rows, summary.records)
+        {
+            return Err(refused(
+                "its checksum does not match: it changed since it was written",
+            ));
+        }
+        match self.inner.read(&mut [0]) {
+            Ok(0) => Ok(summary),
+            Ok(_) => Err(refused("something follows its end")),
+            Err(error) => Err(Error::io("read", Path::new("the backup"))(error)),
+        }
+    }
+}
+
+fn length(bytes: &[u8]) -> Result<[u8; 4], Error> {
+    let length =
+        u32::try_from(bytes.len()).map_err(|_| refused("an entry is too large to be written"))?;
+    Ok(length.to_le_bytes())
+}
+
+fn refused(what: &str) -> Error {
+    Error::Backup {
+        what: what.to_owned(),
+    }
+}
