@@ -1,0 +1,457 @@
+//! Pulls images from registries.
+//!
+//! Callers that want the same image at the same time, with the same credentials, share one pull.
+//! Layers come in a few at a time and are unpacked, in order, while later ones still arrive. A
+//! download that is cut goes on where it stopped, also after a restart. A pulled layer's compressed
+//! form is dropped once it is unpacked: the registry has it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{Semaphore, watch};
+
+use crate::digest::Digest;
+use crate::error::{At, Error, Result};
+use crate::install::{Busy, Checked, Progress, Source};
+use crate::limits::{DOWNLOAD_ATTEMPTS, DOWNLOADS_AT_ONCE};
+use crate::manifest::{self, Descriptor, Document, Manifest};
+use crate::reference::{Reference, Version};
+use crate::registry::{Credentials, Mirrors, Registry};
+use crate::store::{Collected, Image, Store};
+
+/// How to pull.
+#[derive(Clone, Default)]
+pub struct PullOptions {
+    /// For the registry that the image names; never sent to a mirror.
+    pub credentials: Option<Credentials>,
+    /// Hosts to ask instead.
+    pub mirrors: Mirrors,
+    /// Told of progress. Of callers that share a pull, only the first one's is.
+    pub progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
+}
+
+type Outcome = Option<Result<Image>>;
+
+/// Pulls and downloads in progress.
+#[derive(Default)]
+pub(crate) struct Flights {
+    pulls: Mutex<HashMap<Digest, watch::Receiver<Outcome>>>,
+    blobs: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Store {
+    /// Asks the image's registry for it, fetches what is not here yet and makes it known under its
+    /// name. Must run inside a tokio runtime. The work goes on when the caller gives up.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] within three seconds when the registry gives no first answer;
+    /// [`Error::Registry`] when it says no; others when what it gives cannot be used.
+    pub async fn pull(&self, reference: &Reference, options: PullOptions) -> Result<Image> {
+        let mut outcome = self.flight(reference, options);
+        match outcome.wait_for(Option::is_some).await {
+            Ok(done) => match &*done {
+                Some(outcome) => outcome.clone(),
+                None => Err(Error::BrokenOff("the pull ended without a result".to_string())),
+            },
+            Err(_) => Err(Error::BrokenOff("the pull panicked".to_string())),
+        }
+    }
+
+    fn flight(&self, reference: &Reference, options: PullOptions) -> watch::Receiver<Outcome> {
+        let key = flight_key(reference, &options);
+        let mut pulls = locked(&self.inner.flights.pulls);
+        if let Some(outcome) = pulls.get(&key) {
+            return outcome.clone();
+        }
+        let (sender, outcome) = watch::channel(None);
+        pulls.insert(key, outcome.clone());
+        let landing = Landing { store: self.clone(), key };
+        let reference = reference.clone();
+        tokio::spawn(async move {
+            let pulled = landing.store.pull_alone(&reference, &options).await;
+            // First out of the list, then the news: who comes later asks the registry again.
+            drop(landing);
+            sender.send_replace(Some(pulled));
+        });
+        outcome
+    }
+
+    async fn pull_alone(&self, reference: &Reference, options: &PullOptions) -> Result<Image> {
+        let registry =
+            Registry::new(reference, options.credentials.clone(), &options.mirrors)?;
+        let (checked, index) = self.fetch_manifest(&registry, reference).await?;
+        let busy = Busy::of(&self.inner, &checked);
+        let installed =
+            self.fetch_layers(Arc::new(registry), checked, reference, index, options).await;
+        drop(busy);
+        if installed.is_err() {
+            self.inner.sweep(&mut self.inner.state(), &mut Collected::default())?;
+        }
+        installed?;
+        let missing = || Error::BrokenOff("it was removed while it was pulled".to_string());
+        self.resolve(reference).ok_or_else(missing)
+    }
+
+    async fn fetch_manifest(
+        &self,
+        registry: &Registry,
+        reference: &Reference,
+    ) -> Result<(Checked, Option<Digest>)> {
+        let limits = &self.inner.limits;
+        let received = registry.manifest(reference.version(), limits.manifest_bytes).await?;
+        let digest = Digest::of(&received.bytes);
+        if let Some(wanted) = reference.digest() {
+            check_digest("the manifest", wanted, digest)?;
+        }
+        match Document::parse(&received.bytes, received.media_type.as_deref(), limits)? {
+            Document::Manifest(manifest) => {
+                Ok((self.fetch_config(registry, reference, received.bytes, manifest).await?, None))
+            }
+            Document::Index(entries) => {
+                let entry = manifest::select(&entries, &reference.to_string())?;
+                let version = Version::Digest(entry.digest);
+                let inner = registry.manifest(&version, limits.manifest_bytes).await?;
+                check_digest("the manifest", entry.digest, Digest::of(&inner.bytes))?;
+                let promised = Some(entry.media_type.as_str()).filter(|m| !m.is_empty());
+                match Document::parse(&inner.bytes, promised, limits)? {
+                    Document::Manifest(manifest) => {
+                        let image =
+                            self.fetch_config(registry, reference, inner.bytes, manifest).await?;
+                        Ok((image, Some(digest)))
+                    }
+                    Document::Index(_) => {
+                        Err(Error::document("index", "it leads to another index"))
+                    }
+                }
+            }
+        }
+    }
+
+    async fn fetch_config(
+        &self,
+        registry: &Registry,
+        reference: &Reference,
+        json: Vec<u8>,
+        manifest: Manifest,
+    ) -> Result<Checked> {
+        let limits = &self.inner.limits;
+        let config = registry.small_blob(&manifest.config.digest, limits.config_bytes).await?;
+        Checked::new(&reference.to_string(), json, manifest, config)
+    }
+
+    async fn fetch_layers(
+        &self,
+        registry: Arc<Registry>,
+        image: Checked,
+        reference: &Reference,
+        index: Option<Digest>,
+        options: &PullOptions,
+    ) -> Result<()> {
+        let missing = self.missing_layers(&image)?;
+        let total = missing.iter().flatten().map(|layer| layer.size).sum();
+        let received = Arc::new(Mutex::new(0));
+        let progress = options.progress.clone().unwrap_or_else(|| Arc::new(|_| {}));
+        let at_once = Arc::new(Semaphore::new(DOWNLOADS_AT_ONCE));
+        let mut downloads = tokio::task::JoinSet::new();
+        let mut arrivals = Vec::new();
+        for layer in missing.clone() {
+            let (sender, arrival) = mpsc::sync_channel(1);
+            arrivals.push(Mutex::new(arrival));
+            let Some(layer) = layer else { continue };
+            let (store, registry) = (self.clone(), registry.clone());
+            let (at_once, progress) = (at_once.clone(), progress.clone());
+            let received = received.clone();
+            downloads.spawn(async move {
+                let _turn = at_once.acquire_owned().await;
+                let told = |more: u64| {
+                    let mut bytes = locked(&received);
+                    *bytes += more;
+                    progress(Progress::Received { bytes: *bytes, total: Some(total) });
+                };
+                let _ = sender.send(store.download(&registry, &layer, &told).await);
+            });
+        }
+        let (store, names) = (self.clone(), vec![reference.clone()]);
+        let install = tokio::task::spawn_blocking(move || {
+            let open = |at: usize| {
+                let arrived = locked(&arrivals[at]).recv();
+                arrived.unwrap_or_else(|_| Err(Error::BrokenOff("a download ended".to_string())))
+            };
+            let source = Source { open: &open, keeps_layers: false };
+            store.inner.install(image, &source, &names, index, &*progress)
+        });
+        let installed = install.await.map_err(|e| Error::BrokenOff(e.to_string()))?;
+        downloads.abort_all();
+        if installed.is_ok() {
+            for layer in missing.iter().flatten() {
+                self.inner.files.remove_file("partial", &layer.digest.hex())?;
+            }
+        }
+        installed
+    }
+
+    /// For each layer, whether it must be fetched.
+    fn missing_layers(&self, image: &Checked) -> Result<Vec<Option<Descriptor>>> {
+        let limit = self.inner.limits.blob_bytes;
+        let state = self.inner.state();
+        let layers = image.chains().into_iter().zip(&image.manifest.layers);
+        layers
+            .map(|(chain, layer)| match state.chains.contains_key(&chain) {
+                true => Ok(None),
+                false if layer.size > limit => {
+                    let what = format!("the size of layer {}", layer.digest);
+                    Err(Error::Limit { what, limit })
+                }
+                false => Ok(Some(layer.clone())),
+            })
+            .collect()
+    }
+
+    /// Fetches one layer and checks it. Two pulls that share a layer fetch it once.
+    async fn download(
+        &self,
+        registry: &Registry,
+        layer: &Descriptor,
+        received: &(dyn Fn(u64) + Sync),
+    ) -> Result<File> {
+        let turn = locked(&self.inner.flights.blobs).entry(layer.digest).or_default().clone();
+        let held = turn.lock().await;
+        let _busy = Busy::new(&self.inner, vec![layer.digest]);
+        let path = self.inner.files.path("partial", &layer.digest.hex());
+        let downloaded = self.download_alone(registry, layer, &path, received).await;
+        drop(held);
+        let mut blobs = locked(&self.inner.flights.blobs);
+        // The map's and ours: nobody else waits.
+        if Arc::strong_count(&turn) == 2 {
+            blobs.remove(&layer.digest);
+        }
+        downloaded
+    }
+
+    async fn download_alone(
+        &self,
+        registry: &Registry,
+        layer: &Descriptor,
+        path: &Path,
+        received: &(dyn Fn(u64) + Sync),
+    ) -> Result<File> {
+        let mut partial = blocking(path, Partial::open).await?;
+        received(partial.bytes.min(layer.size));
+        let mut attempt = 0;
+        while partial.bytes < layer.size {
+            attempt += 1;
+            match fetch_rest(registry, layer, partial, received).await {
+                (rest, Ok(())) => partial = rest?,
+                // The line was cut: go on from there. Anything else will not get better.
+                (rest, Err(error)) if error.is_unreachable() && attempt < DOWNLOAD_ATTEMPTS => {
+                    tracing::debug!(error = error.detail(), attempt, "a download was cut");
+                    partial = rest?;
+                    tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+                }
+                (_, Err(error)) => return Err(error),
+            }
+        }
+        let (bytes, digest) = (partial.bytes, Digest::from_hasher(partial.hasher));
+        if bytes != layer.size || digest != layer.digest {
+            self.inner.files.remove_file("partial", &layer.digest.hex())?;
+            return Err(Error::Mismatch {
+                what: format!("a layer from registry {}", registry.host()),
+                expected: format!("{} with {} bytes", layer.digest, layer.size),
+                actual: format!("{digest} with {bytes} bytes"),
+            });
+        }
+        let mut file = partial.file;
+        file.seek(SeekFrom::Start(0)).at("read", path)?;
+        Ok(file)
+    }
+}
+
+/// What is there of a download.
+struct Partial {
+    file: File,
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl Partial {
+    /// Opens what an earlier attempt left, or starts a new file.
+    fn open(path: &Path) -> Result<Self> {
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .at("open", path)?;
+        let mut hasher = Sha256::new();
+        let mut bytes = 0;
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match file.read(&mut buffer).at("read", path)? {
+                0 => return Ok(Self { file, hasher, bytes }),
+                n => {
+                    hasher.update(&buffer[..n]);
+                    bytes += n as u64;
+                }
+            }
+        }
+    }
+
+    fn restart(&mut self) -> std::io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        self.hasher = Sha256::new();
+        self.bytes = 0;
+        Ok(())
+    }
+
+    fn add(&mut self, piece: &[u8]) -> std::io::Result<()> {
+        self.file.write_all(piece)?;
+        self.hasher.update(piece);
+        self.bytes += piece.len() as u64;
+        Ok(())
+    }
+}
+
+/// Asks for what is missing and writes it as it comes. Gives back what is there then, also when
+/// the line was cut in the middle.
+async fn fetch_rest(
+    registry: &Registry,
+    layer: &Descriptor,
+    mut partial: Partial,
+    received: &(dyn Fn(u64) + Sync),
+) -> (Result<Partial>, Result<()>) {
+    let mut response = match registry.blob(&layer.digest, partial.bytes).await {
+        Ok(response) => response,
+        Err(error) => return (Ok(partial), Err(error)),
+    };
+    let path = Path::new("the download");
+    if response.status() != StatusCode::PARTIAL_CONTENT || !starts_at(&response, partial.bytes) {
+        // It does not do ranges and sends everything.
+        if let Err(error) = partial.restart().at("write", path) {
+            return (Err(error.clone()), Err(error));
+        }
+        if response.status() == StatusCode::PARTIAL_CONTENT {
+            let error = registry.unreachable("it sent another part than was asked for".into());
+            return (Ok(partial), Err(error));
+        }
+    }
+    // Hash and disk must not hold up the runtime's thread.
+    let (sender, mut pieces) = tokio::sync::mpsc::channel::<Vec<u8>>(16);
+    let writer = tokio::task::spawn_blocking(move || {
+        while let Some(piece) = pieces.blocking_recv() {
+            partial.add(&piece).at("write", "the download")?;
+        }
+        Ok(partial)
+    });
+    let mut left = layer.size.saturating_sub(received_before(&response, layer));
+    let fetched = loop {
+        match registry.piece(&mut response).await {
+            Ok(Some(piece)) => {
+                let length = piece.len() as u64;
+                if length > left {
+                    break Err(Error::Limit {
+                        what: format!("the size of layer {}", layer.digest),
+                        limit: layer.size,
+                    });
+                }
+                left -= length;
+                received(length);
+                if sender.send(piece).await.is_err() {
+                    // The writer failed and tells why.
+                    break Ok(());
+                }
+            }
+            Ok(None) if left > 0 => break Err(registry.unreachable("the download was cut".into())),
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    drop(sender);
+    let written = writer.await.map_err(|e| Error::BrokenOff(e.to_string()));
+    match written.and_then(|written| written) {
+        Ok(partial) => (Ok(partial), fetched),
+        Err(error) => (Err(error.clone()), Err(error)),
+    }
+}
+
+/// Bytes that were there before this answer.
+fn received_before(response: &reqwest::Response, layer: &Descriptor) -> u64 {
+    match response.status() {
+        StatusCode::PARTIAL_CONTENT => range_start(response).unwrap_or_default().min(layer.size),
+        _ => 0,
+    }
+}
+
+fn starts_at(response: &reqwest::Response, from: u64) -> bool {
+    range_start(response) == Some(from)
+}
+
+/// `Content-Range: bytes START-END/TOTAL`
+fn range_start(response: &reqwest::Response) -> Option<u64> {
+    let range = response.headers().get(reqwest::header::CONTENT_RANGE)?.to_str().ok()?;
+    range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
+}
+
+async fn blocking<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce(&Path) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let path = path.to_path_buf();
+    let done = tokio::task::spawn_blocking(move || work(&path)).await;
+    done.map_err(|e| Error::BrokenOff(e.to_string()))?
+}
+
+fn check_digest(what: &str, expected: Digest, actual: Digest) -> Result<()> {
+    match expected == actual {
+        true => Ok(()),
+        false => Err(Error::Mismatch {
+            what: what.to_string(),
+            expected: expected.to_string(),
+            actual: actual.to_string(),
+        }),
+    }
+}
+
+/// Who may see an image is the registry's decision for these credentials, so that others do not
+/// share the pull. Hashed: the key is not to be a place where a password lies about.
+fn flight_key(reference: &Reference, options: &PullOptions) -> Digest {
+    let mut hasher = Sha256::new();
+    let credentials = options.credentials.as_ref();
+    for part in [
+        reference.to_string(),
+        credentials.map(|c| c.username.clone()).unwrap_or_default(),
+        credentials.map(|c| c.password.clone()).unwrap_or_default(),
+        format!("{:?}", options.mirrors),
+    ] {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    Digest::from_hasher(hasher)
+}
+
+/// Takes a pull off the list, also when it panics.
+struct Landing {
+    store: Store,
+    key: Digest,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        locked(&self.store.inner.flights.pulls).remove(&self.key);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn registry_of(registry: &Registry) -> &str {
+    registry.host()
+}

@@ -1,0 +1,486 @@
+//! The images of this machine: what there is, what it is called, who uses it.
+//!
+//! All questions are answered from memory, which holds what the records on disk say. A change is
+//! written to disk first. Elsewhere: how images come in (`install`, `archive`, `pull`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::ImageConfig;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::files::Files;
+use crate::limits::Limits;
+use crate::manifest::Document;
+use crate::pull::Flights;
+use crate::reference::Reference;
+
+/// A store of images in one folder. Clones share it; one process may have it open.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) files: Files,
+    pub(crate) limits: Limits,
+    state: Mutex<State>,
+    /// Told when a layer was unpacked, or could not be.
+    pub(crate) unpacked: Condvar,
+    pub(crate) flights: Flights,
+}
+
+/// An image that can be started from.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// The name it was asked by.
+    pub reference: Reference,
+    /// Of the manifest for this machine's platform.
+    pub manifest_digest: Digest,
+    /// Of the index that the name led to, when there was one. What registries show as the digest
+    /// of a name with several platforms.
+    pub index_digest: Option<Digest>,
+    /// What the image wants to run.
+    pub config: Arc<ImageConfig>,
+    /// Folders of the layers, the topmost first, as overlayfs takes them. Read only: they are
+    /// shared by all images that have them.
+    pub layers: Vec<PathBuf>,
+    /// Uncompressed, all layers.
+    pub size_bytes: u64,
+}
+
+/// One line of [`Store::list`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// `None` for an image whose name was given to another and that is still in use.
+    pub reference: Option<Reference>,
+    /// Of the manifest.
+    pub manifest_digest: Digest,
+    /// `amd64` or `arm64`.
+    pub architecture: String,
+    /// Uncompressed, all layers.
+    pub size_bytes: u64,
+    /// What uses the image, as given to [`Store::pin`].
+    pub holders: Vec<String>,
+}
+
+/// What [`Store::gc`] removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Collected {
+    /// Images without a name that nothing used.
+    pub images: usize,
+    /// Layers of which no image was left.
+    pub layers: usize,
+    /// Blobs and broken-off downloads.
+    pub files: usize,
+}
+
+/// Keeps an image from being removed for as long as it lives. Not written to disk: whoever runs
+/// containers pins their images again after a restart.
+pub struct Pin {
+    inner: Arc<Inner>,
+    manifest: Digest,
+    number: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    /// Unpacked layers by chain id.
+    pub(crate) chains: BTreeMap<Digest, Chain>,
+    /// Chains that are being unpacked at this moment.
+    pub(crate) unpacking: BTreeSet<Digest>,
+    /// Chains and blobs that an install in progress counts on, and how many do.
+    pub(crate) busy: BTreeMap<Digest, usize>,
+    pub(crate) next_layer: u64,
+    images: BTreeMap<Digest, (ImageRecord, Arc<ImageConfig>)>,
+    names: BTreeMap<Reference, NameRecord>,
+    pins: BTreeMap<Digest, BTreeMap<u64, String>>,
+    next_pin: u64,
+}
+
+/// A layer on top of particular layers: what it looks like unpacked depends on those below.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Chain {
+    pub(crate) chain: Digest,
+    pub(crate) folder: u64,
+    pub(crate) bytes: u64,
+    pub(crate) entries: u64,
+    /// Whether its record is on disk.
+    #[serde(skip)]
+    pub(crate) recorded: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ImageRecord {
+    pub(crate) manifest: Digest,
+    pub(crate) config: Digest,
+    /// The lowest first.
+    pub(crate) chains: Vec<Digest>,
+    /// Compressed layers that are kept.
+    pub(crate) blobs: BTreeSet<Digest>,
+    /// Repositories the image came from: a name by digest is good only for these.
+    pub(crate) repositories: BTreeSet<String>,
+    pub(crate) indexes: BTreeSet<Digest>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct NameRecord {
+    name: String,
+    manifest: Digest,
+    index: Option<Digest>,
+}
+
+impl Store {
+    /// Opens the store in a folder, which is made if it is missing. What a crash left half done is
+    /// removed.
+    ///
+    /// # Errors
+    /// [`Error::StoreInUse`] when another process has it open, [`Error::Store`] when the folder
+    /// cannot be used.
+    pub fn open(root: &Path) -> Result<Self> {
+        Self::open_with(root, Limits::default())
+    }
+
+    /// [`Store::open`] with own limits on what images may hold.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(root: &Path, limits: Limits) -> Result<Self> {
+        let files = Files::open(root)?;
+        let state = State::read(&files)?;
+        remove_leftovers(&files, &state)?;
+        let (state, unpacked) = (Mutex::new(state), Condvar::new());
+        let flights = Flights::default();
+        Ok(Self { inner: Arc::new(Inner { files, limits, state, unpacked, flights }) })
+    }
+
+    /// The image of a name, if it is here. Asks nobody. A name by digest is found when the image
+    /// came from that repository.
+    pub fn resolve(&self, reference: &Reference) -> Option<Image> {
+        let state = self.inner.state();
+        let (manifest, index) = match reference.digest() {
+            Some(digest) => {
+                let repository = reference.full_repository();
+                let (record, _) = state.images.values().find(|(record, _)| {
+                    (record.manifest == digest || record.indexes.contains(&digest))
+                        && record.repositories.contains(&repository)
+                })?;
+                (record.manifest, (record.manifest != digest).then_some(digest))
+            }
+            None => {
+                let name = state.names.get(reference)?;
+                (name.manifest, name.index)
+            }
+        };
+        let (record, config) = state.images.get(&manifest)?;
+        let chains: Vec<&Chain> =
+            record.chains.iter().map(|chain| state.chains.get(chain)).collect::<Option<_>>()?;
+        Some(Image {
+            reference: reference.clone(),
+            manifest_digest: manifest,
+            index_digest: index,
+            config: config.clone(),
+            layers: chains.iter().rev().map(|c| self.inner.files.layer(c.folder)).collect(),
+            size_bytes: chains.iter().map(|c| c.bytes).sum(),
+        })
+    }
+
+    /// All images, by name.
+    pub fn list(&self) -> Vec<Listed> {
+        let state = self.inner.state();
+        let mut unnamed: BTreeSet<Digest> = state.images.keys().copied().collect();
+        let mut lines = Vec::new();
+        for (reference, name) in &state.names {
+            unnamed.remove(&name.manifest);
+            lines.extend(state.listed(Some(reference), name.manifest));
+        }
+        lines.extend(unnamed.into_iter().filter_map(|digest| state.listed(None, digest)));
+        lines
+    }
+
+    /// Takes a name away, and the image with it when that was its last name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Pinned`] with what uses the image.
+    pub fn remove(&self, reference: &Reference) -> Result<()> {
+        let mut state = self.inner.state();
+        let manifest = match reference.digest() {
+            Some(digest) => digest,
+            None => match state.names.get(reference) {
+                Some(name) => name.manifest,
+                None => return Err(Error::NotFound(reference.clone())),
+            },
+        };
+        let repository = reference.full_repository();
+        let names: Vec<Reference> = match reference.digest() {
+            // By digest: all names that the image has in this repository.
+            Some(_) => state
+                .names
+                .iter()
+                .filter(|(r, n)| n.manifest == manifest && r.full_repository() == repository)
+                .map(|(r, _)| r.clone())
+                .collect(),
+            None => vec![reference.clone()],
+        };
+        let known = state
+            .images
+            .get(&manifest)
+            .is_some_and(|(record, _)| record.repositories.contains(&repository));
+        if names.is_empty() && !known {
+            return Err(Error::NotFound(reference.clone()));
+        }
+        let is_last = !state.names.iter().any(|(r, n)| n.manifest == manifest && !names.contains(r));
+        let holders = state.holders(&manifest);
+        if is_last && !holders.is_empty() {
+            return Err(Error::Pinned { reference: reference.clone(), holders });
+        }
+        for name in names {
+            self.inner.files.remove_record("names", &name_key(&name))?;
+            state.names.remove(&name);
+        }
+        self.inner.collect(&mut state).map(drop)
+    }
+
+    /// Keeps an image until the guard is dropped. `holder` says who needs it, for people: a task's
+    /// ARN, for example.
+    ///
+    /// # Errors
+    /// [`Error::Document`] when there is no image of this manifest digest.
+    pub fn pin(&self, manifest: Digest, holder: impl Into<String>) -> Result<Pin> {
+        let mut state = self.inner.state();
+        if !state.images.contains_key(&manifest) {
+            return Err(Error::document("manifest", format!("no image {manifest} is stored here")));
+        }
+        let number = state.next_pin;
+        state.next_pin += 1;
+        state.pins.entry(manifest).or_default().insert(number, holder.into());
+        Ok(Pin { inner: self.inner.clone(), manifest, number })
+    }
+
+    /// Removes images that have no name and no pin, and what only they used. To be called after
+    /// running containers have pinned their images.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn gc(&self) -> Result<Collected> {
+        let mut state = self.inner.state();
+        let mut collected = self.inner.collect(&mut state)?;
+        for name in self.inner.files.names_in("partial")? {
+            let busy = format!("sha256:{name}").parse().is_ok_and(|d| state.busy.contains_key(&d));
+            if !busy {
+                self.inner.files.remove_file("partial", &name)?;
+                collected.files += 1;
+            }
+        }
+        Ok(collected)
+    }
+}
+
+impl Inner {
+    /// A panic elsewhere leaves the state usable: disk is written before memory.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes an image known under names. Its files are on disk already.
+    pub(crate) fn publish(
+        &self,
+        mut record: ImageRecord,
+        config: ImageConfig,
+        names: &[Reference],
+        index: Option<Digest>,
+    ) -> Result<()> {
+        self.files.sync_all()?;
+        let mut state = self.state();
+        for chain in &record.chains {
+            if let Some(chain) = state.chains.get_mut(chain).filter(|c| !c.recorded) {
+                self.files.write_record("chains", &chain.chain, chain)?;
+                chain.recorded = true;
+            }
+        }
+        record.repositories.extend(names.iter().map(Reference::full_repository));
+        record.indexes.extend(index);
+        if let Some((old, _)) = state.images.get(&record.manifest) {
+            record.repositories.extend(old.repositories.iter().cloned());
+            record.indexes.extend(&old.indexes);
+            record.blobs.extend(&old.blobs);
+        }
+        let manifest = record.manifest;
+        self.files.write_record("images", &manifest, &record)?;
+        state.images.insert(manifest, (record, Arc::new(config)));
+        for reference in names.iter().filter(|r| r.digest().is_none()) {
+            let name = NameRecord { name: reference.to_string(), manifest, index };
+            self.files.write_record("names", &name_key(reference), &name)?;
+            state.names.insert(reference.clone(), name);
+        }
+        Ok(())
+    }
+
+    /// The image that a tag means now.
+    pub(crate) fn named(&self, reference: &Reference) -> Option<Digest> {
+        self.state().names.get(reference).map(|name| name.manifest)
+    }
+
+    /// Removes what nothing refers to. Records go before what they speak of.
+    fn collect(&self, state: &mut State) -> Result<Collected> {
+        let mut collected = Collected::default();
+        let named: BTreeSet<Digest> = state.names.values().map(|n| n.manifest).collect();
+        let unused: Vec<Digest> = state
+            .images
+            .keys()
+            .filter(|d| {
+                !named.contains(d) && !state.pins.contains_key(d) && !state.busy.contains_key(d)
+            })
+            .copied()
+            .collect();
+        for digest in unused {
+            self.files.remove_record("images", &digest)?;
+            state.images.remove(&digest);
+            collected.images += 1;
+        }
+        self.sweep(state, &mut collected)?;
+        Ok(collected)
+    }
+
+    /// Removes layers and blobs that neither an image nor an install in progress needs.
+    pub(crate) fn sweep(&self, state: &mut State, collected: &mut Collected) -> Result<()> {
+        let (chains, blobs) = state.referenced();
+        let unused: Vec<Digest> = state.chains.keys().filter(|c| !chains.contains(c)).copied().collect();
+        for digest in unused {
+            if state.chains.get(&digest).is_some_and(|chain| chain.recorded) {
+                self.files.remove_record("chains", &digest)?;
+            }
+            if let Some(chain) = state.chains.remove(&digest) {
+                self.files.remove_folder("layers", &chain.folder.to_string())?;
+                collected.layers += 1;
+            }
+        }
+        collected.files += remove_blobs(&self.files, &blobs)?;
+        Ok(())
+    }
+}
+
+impl State {
+    fn read(files: &Files) -> Result<Self> {
+        let mut state = Self::default();
+        for mut chain in files.records::<Chain>("chains")? {
+            chain.recorded = true;
+            state.next_layer = state.next_layer.max(chain.folder.saturating_add(1));
+            state.chains.insert(chain.chain, chain);
+        }
+        for record in files.records::<ImageRecord>("images")? {
+            let config = files.read_blob(&record.config).and_then(|c| ImageConfig::parse(&c));
+            match config {
+                Ok((config, _)) => {
+                    state.images.insert(record.manifest, (record, Arc::new(config)));
+                }
+                // One damaged image must not keep the others from being used.
+                Err(error) => {
+                    tracing::error!(image = %record.manifest, error = error.detail(), "an image is damaged and left out; load or pull it again");
+                }
+            }
+        }
+        for record in files.records::<NameRecord>("names")? {
+            if let Ok(reference) = record.name.parse()
+                && state.images.contains_key(&record.manifest)
+            {
+                state.names.insert(reference, record);
+            }
+        }
+        Ok(state)
+    }
+
+    fn listed(&self, reference: Option<&Reference>, manifest: Digest) -> Option<Listed> {
+        let (record, config) = self.images.get(&manifest)?;
+        Some(Listed {
+            reference: reference.cloned(),
+            manifest_digest: manifest,
+            architecture: config.architecture.clone(),
+            size_bytes: record.chains.iter().filter_map(|c| self.chains.get(c)).map(|c| c.bytes).sum(),
+            holders: self.holders(&manifest),
+        })
+    }
+
+    fn holders(&self, manifest: &Digest) -> Vec<String> {
+        self.pins.get(manifest).map(|pins| pins.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Chains and blobs that images or installs in progress need.
+    fn referenced(&self) -> (BTreeSet<Digest>, BTreeSet<Digest>) {
+        let mut chains: BTreeSet<Digest> = self.busy.keys().copied().collect();
+        let mut blobs = chains.clone();
+        for (record, _) in self.images.values() {
+            chains.extend(&record.chains);
+            blobs.extend(&record.blobs);
+            blobs.extend([record.manifest, record.config]);
+        }
+        (chains, blobs)
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut state = self.inner.state();
+        if let Some(pins) = state.pins.get_mut(&self.manifest) {
+            pins.remove(&self.number);
+            if pins.is_empty() {
+                state.pins.remove(&self.manifest);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("files", &self.inner.files).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pin").field("manifest", &self.manifest).finish_non_exhaustive()
+    }
+}
+
+/// Layers and blobs without a record: from a crash in the middle.
+fn remove_leftovers(files: &Files, state: &State) -> Result<()> {
+    let folders: BTreeSet<String> = state.chains.values().map(|c| c.folder.to_string()).collect();
+    for name in files.names_in("layers")? {
+        if !folders.contains(&name) {
+            files.remove_folder("layers", &name)?;
+        }
+    }
+    let (_, blobs) = state.referenced();
+    remove_blobs(files, &blobs).map(drop)
+}
+
+fn remove_blobs(files: &Files, kept: &BTreeSet<Digest>) -> Result<usize> {
+    let mut removed = 0;
+    for name in files.names_in("blobs")? {
+        if !format!("sha256:{name}").parse().is_ok_and(|d: Digest| kept.contains(&d)) {
+            files.remove_file("blobs", &name)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Names hold slashes and colons: their hash is the file's name.
+fn name_key(reference: &Reference) -> Digest {
+    Digest::of(reference.to_string().as_bytes())
+}
+
+impl Store {
+    /// The layers that an image's manifest names, to check a stored image.
+    #[cfg(test)]
+    pub(crate) fn manifest_layers(&self, manifest: &Digest) -> Vec<Digest> {
+        let json = self.inner.files.read_blob(manifest).unwrap();
+        match Document::parse(&json, None, &self.inner.limits).unwrap() {
+            Document::Manifest(manifest) => manifest.layers.iter().map(|l| l.digest).collect(),
+            Document::Index(_) => panic!("an index is stored as a manifest"),
+        }
+    }
+}
