@@ -3,7 +3,7 @@
 //! - [`edges`]: which crate may use which.
 //! - [`lengths`]: files and functions stay short, with a list of exceptions that only shrinks.
 //! - [`words`]: what may not stand in which crate, and names that no module may have.
-//! - [`paths`]: what the documentation points at exists.
+//! - [`paths`]: what the documentation points at exists, and `docs/coverage.md` is up to date.
 //!
 //! Every failure says where, which rule, and how to mend it. The same check runs as a test, so that
 //! `cargo test` tells of it too.
@@ -56,6 +56,15 @@ fn check(root: &Path) -> Result<Vec<Failure>> {
         .collect();
     let mut failures = edges::check(root)?;
     failures.extend(lengths::check(root, &sources)?);
+    if let Err(error) = crate::coverage::run(root, true) {
+        let rule = format!("the table of built operations is old: {error:#}");
+        failures.push(Failure::new(
+            "docs/coverage.md",
+            0,
+            rule,
+            "cargo xtask coverage",
+        ));
+    }
     for source in &sources {
         failures.extend(words::check(source));
     }

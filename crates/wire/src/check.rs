@@ -3,6 +3,7 @@
 //! The constraints are those of the API model alone: required members, sizes, ranges, enums,
 //! alphabets, unions. What ECS checks beyond its model lies with each operation.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::error::{ApiError, ErrorCode};
@@ -155,10 +156,10 @@ impl Limits {
 }
 
 /// `value` as it may stand in a sentence.
-pub(crate) fn quoted(value: &str) -> String {
+pub(crate) fn quoted(value: &str) -> Cow<'_, str> {
     match value.char_indices().nth(VALUE_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", value.get(..end).unwrap_or_default()),
-        None => value.to_owned(),
+        Some((end, _)) => Cow::Owned(format!("{}…", value.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(value),
     }
 }
 
@@ -205,7 +206,8 @@ mod tests {
     #[test]
     fn long_values_are_cut() {
         assert_eq!(quoted("short"), "short");
-        let cut = quoted(&"ä".repeat(VALUE_CHARS_MAX + 1));
+        let long = "ä".repeat(VALUE_CHARS_MAX + 1);
+        let cut = quoted(&long);
         assert_eq!(cut.chars().count(), VALUE_CHARS_MAX + 1);
     }
 }

@@ -252,4 +252,32 @@ mod tests {
         let decoded = decode::<RegisterTaskDefinitionRequest>(json.as_bytes()).unwrap();
         assert_eq!(decoded.input.container_definitions.unwrap().len(), 1);
     }
+
+    /// Damages a request in every place: nothing may panic, and what passes the inspection must fit
+    /// the types, or the two readers of a body would disagree on it.
+    #[test]
+    fn damaged_bodies_are_judged_alike_by_both_readers() {
+        let body = br#"{"taskDefinition":"web:1","count":2,"enableECSManagedTags":true,
+            "tags":[{"key":"a","value":"\u00e4"}],"launchType":"EC2","overrides":{"containerOverrides":
+            [{"name":"a","cpu":-1,"environment":[{"name":"X","value":null}]}]},"x":{"y":[1e3]}}"#;
+        assert!(decode::<RunTaskRequest>(body).is_ok());
+        let mut refusals = 0;
+        for at in 0..body.len() {
+            let mut damaged: Vec<Vec<u8>> = vec![body[..at].to_vec()];
+            for byte in *b"\"{}[]:,0-9.ntf\\\x00\xff" {
+                let mut copy = body.to_vec();
+                copy[at] = byte;
+                damaged.push(copy.clone());
+                copy[at..].rotate_right(1);
+                damaged.push(copy);
+            }
+            for copy in damaged {
+                if let Err(error) = decode::<RunTaskRequest>(&copy) {
+                    refusals += 1;
+                    assert!(!error.message.contains("can not be read"), "{error}");
+                }
+            }
+        }
+        assert!(refusals > body.len(), "{refusals} refusals");
+    }
 }

@@ -319,7 +319,7 @@ impl<'de> Visitor<'de> for Node<'_> {
             _ => return Err(self.mismatch("STRING_VALUE")),
         };
         if let Some(broken) = broken {
-            self.walk.violate(broken, Some(quoted(value)));
+            self.walk.violate(broken, Some(quoted(value).into_owned()));
         }
         Ok(Given::Value)
     }

@@ -1,4 +1,4 @@
-//! What may not stand in which crate, and names that no module may have.
+//! What may not stand in which crate, names that no module may have, and what each must begin with.
 
 use super::Failure;
 use super::edges::PURE;
@@ -127,6 +127,11 @@ pub(super) fn check(source: &Source) -> Vec<Failure> {
     }
     failures.extend(expectations(source));
     failures.extend(vague(source));
+    if !source.documented && source.path.contains("src/") {
+        let rule = "the module does not say what it is about";
+        let mend = "begin with //! lines: what it does, what it does not, and why";
+        failures.push(Failure::new(&source.path, 1, rule, mend));
+    }
     failures
 }
 
@@ -199,9 +204,11 @@ mod tests {
     use super::*;
 
     fn lines(path: &str, text: &str) -> Vec<usize> {
-        let mut lines: Vec<usize> = check(&Source::new(path, text))
+        let failures = check(&Source::new(path, &format!("//! Doc.\n{text}")));
+        // The documentation takes a line of its own.
+        let mut lines: Vec<usize> = failures
             .iter()
-            .map(|failure| failure.line)
+            .map(|failure| failure.line.saturating_sub(1))
             .collect();
         lines.dedup();
         lines
@@ -247,6 +254,20 @@ mod tests {
             lines(path, &attribute("expect", ", reason = \"x\"")),
             Vec::<usize>::new()
         );
+    }
+
+    #[test]
+    fn modules_say_what_they_are_about() {
+        let rules = |path: &str, text: &str| check(&Source::new(path, text)).len();
+        assert_eq!(rules("crates/cli/src/a.rs", "fn a() {}"), 1);
+        assert_eq!(
+            rules(
+                "crates/cli/src/a.rs",
+                "// Generated.\n//! Tasks.\nfn a() {}"
+            ),
+            0
+        );
+        assert_eq!(rules("crates/cli/tests/a.rs", "fn a() {}"), 0);
     }
 
     #[test]
