@@ -1,0 +1,79 @@
+//! What the agent needs of a network. [`Network`] is the real one, [`FakeNetwork`](crate::FakeNetwork)
+//! the one for tests of the agent; the caller chooses by what it constructs.
+
+use std::net::Ipv4Addr;
+
+use futures_util::future::BoxFuture;
+
+use crate::error::Result;
+use crate::network::{Attached, NamespaceHandle, Network};
+use crate::ports::PortMapping;
+use crate::resolv::ResolvConf;
+
+/// The operations on sandboxes' networks; each is described at [`Network`].
+pub trait Driver: Send + Sync + 'static {
+    /// Makes a namespace with loopback only.
+    fn create_namespace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<NamespaceHandle>>;
+
+    /// Gives a namespace an interface, with this address or any.
+    fn attach<'a>(
+        &'a self,
+        name: &'a str,
+        address: Option<Ipv4Addr>,
+    ) -> BoxFuture<'a, Result<Attached>>;
+
+    /// Publishes ports, all or none, and answers them with the host ports given.
+    fn publish<'a>(
+        &'a self,
+        mappings: &'a [PortMapping],
+    ) -> BoxFuture<'a, Result<Vec<PortMapping>>>;
+
+    /// Ends the publishing of ports.
+    fn unpublish<'a>(&'a self, mappings: &'a [PortMapping]) -> BoxFuture<'a, Result<()>>;
+
+    /// Ends a namespace's network, whatever there is of it.
+    fn release<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<()>>;
+
+    /// What containers are told of name servers.
+    fn resolv_conf(&self) -> BoxFuture<'_, Result<ResolvConf>>;
+
+    /// Address of the bridge.
+    fn gateway(&self) -> Ipv4Addr;
+}
+
+impl Driver for Network {
+    fn create_namespace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<NamespaceHandle>> {
+        Box::pin(self.create_namespace(name))
+    }
+
+    fn attach<'a>(
+        &'a self,
+        name: &'a str,
+        address: Option<Ipv4Addr>,
+    ) -> BoxFuture<'a, Result<Attached>> {
+        Box::pin(self.attach(name, address))
+    }
+
+    fn publish<'a>(
+        &'a self,
+        mappings: &'a [PortMapping],
+    ) -> BoxFuture<'a, Result<Vec<PortMapping>>> {
+        Box::pin(self.publish(mappings))
+    }
+
+    fn unpublish<'a>(&'a self, mappings: &'a [PortMapping]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.unpublish(mappings))
+    }
+
+    fn release<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.release(name))
+    }
+
+    fn resolv_conf(&self) -> BoxFuture<'_, Result<ResolvConf>> {
+        Box::pin(self.resolv_conf())
+    }
+
+    fn gateway(&self) -> Ipv4Addr {
+        self.gateway()
+    }
+}

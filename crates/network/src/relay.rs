@@ -1,0 +1,148 @@
+//! Carries connections that reach a published port over loopback.
+//!
+//! The firewall cannot rewrite those: the kernel only lets 127.0.0.1 leave the loopback interface
+//! when `route_localnet` is set, and with it set neighbours and containers could reach what the
+//! host keeps on loopback. So a task of ours accepts and copies. The client's address is lost on
+//! this way, as it is with masquerade.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net;
+use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::limits;
+
+/// The bound on connections that all relays of an installation share.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits(Arc<Semaphore>);
+
+impl Limits {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(limits::RELAY_CONNECTIONS)))
+    }
+}
+
+/// The sockets of one published port. Dropping it closes them, and the connections they carry.
+#[derive(Debug, Default)]
+pub(crate) struct Relay(Vec<AbortHandle>);
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.0.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl Relay {
+    pub(crate) fn add_tcp(
+        &mut self,
+        listener: TcpListener,
+        target: SocketAddrV4,
+        limits: &Limits,
+    ) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
+        let listener = net::TcpListener::from_std(listener)?;
+        let task = tokio::spawn(accept(listener, target, limits.clone()));
+        self.0.push(task.abort_handle());
+        Ok(())
+    }
+
+    pub(crate) fn add_udp(&mut self, socket: UdpSocket, target: SocketAddrV4) -> io::Result<()> {
+        socket.set_nonblocking(true)?;
+        let socket = net::UdpSocket::from_std(socket)?;
+        let task = tokio::spawn(relay_datagrams(socket, target));
+        self.0.push(task.abort_handle());
+        Ok(())
+    }
+}
+
+async fn accept(listener: net::TcpListener, target: SocketAddrV4, limits: Limits) {
+    // Dropped with this task, and its connections with it.
+    let mut connections = JoinSet::new();
+    loop {
+        let mut client = match listener.accept().await {
+            Ok((client, _)) => client,
+            Err(error) => {
+                // Out of descriptors, most likely: give others time to close some.
+                tracing::warn!(%target, %error, "a published port cannot accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(permit) = Arc::clone(&limits.0).try_acquire_owned() else {
+            tracing::warn!(%target, "too many connections to published ports over loopback");
+            continue;
+        };
+        connections.spawn(async move {
+            if let Ok(mut server) = net::TcpStream::connect(target).await {
+                let _ = client.set_nodelay(true);
+                let _ = server.set_nodelay(true);
+                // Either side may reset at any time; there is nobody to tell.
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            }
+            drop(permit);
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn relay_datagrams(socket: net::UdpSocket, target: SocketAddrV4) {
+    let socket = Arc::new(socket);
+    let mut peers: HashMap<SocketAddr, Arc<net::UdpSocket>> = HashMap::new();
+    let mut answers = JoinSet::new();
+    let mut buffer = vec![0; 65_536];
+    loop {
+        tokio::select! {
+            Some(ended) = answers.join_next(), if !answers.is_empty() => {
+                if let Ok(peer) = ended {
+                    peers.remove(&peer);
+                }
+            }
+            received = socket.recv_from(&mut buffer) => {
+                // Errors tell of an earlier datagram that nobody wanted.
+                let Ok((length, peer)) = received else { continue };
+                let upstream = match peers.get(&peer) {
+                    Some(upstream) => Arc::clone(upstream),
+                    None if peers.len() >= limits::RELAY_UDP_PEERS => continue,
+                    None => {
+                        let Ok(upstream) = connect(target).await else { continue };
+                        let upstream = Arc::new(upstream);
+                        peers.insert(peer, Arc::clone(&upstream));
+                        answers.spawn(answer(Arc::clone(&socket), Arc::clone(&upstream), peer));
+                        upstream
+                    }
+                };
+                let _ = upstream.send(&buffer[..length]).await;
+            }
+        }
+    }
+}
+
+async fn connect(target: SocketAddrV4) -> io::Result<net::UdpSocket> {
+    let socket = net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+    socket.connect(target).await?;
+    Ok(socket)
+}
+
+/// Carries answers back until none comes for a while. Returns whose they were.
+async fn answer(
+    socket: Arc<net::UdpSocket>,
+    upstream: Arc<net::UdpSocket>,
+    peer: SocketAddr,
+) -> SocketAddr {
+    let mut buffer = vec![0; 65_536];
+    loop {
+        match tokio::time::timeout(limits::RELAY_UDP_IDLE, upstream.recv(&mut buffer)).await {
+            Err(_) => return peer,
+            Ok(Ok(length)) => {
+                let _ = socket.send_to(&buffer[..length], peer).await;
+            }
+            // The container does not listen yet.
+            Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
