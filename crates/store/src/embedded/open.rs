@@ -25,6 +25,9 @@ const JOURNALS_BYTES_MAX: u64 = 64 << 20;
 /// Small memtables are flushed soon and let their journals go. Kept with the keyspace when it is made.
 const MEMTABLE_BYTES_MAX: u64 = 4 << 20;
 
+/// More than the engine can use between two commits: see [`Guard::catch_up`].
+const CATCH_UP_COMMITS: usize = 256;
+
 pub(super) fn keyspace_options() -> KeyspaceCreateOptions {
     KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX)
 }
@@ -58,6 +61,7 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Embedded, Error> {
     )?;
     let turn = guard.read_turn(&db, &state)?;
     guard.compare(turn)?;
+    guard.catch_up(&db, &state)?;
     let days = guard.open_days(&db, &state)?;
     let watermark = Watermark::open(dir, turn.turn)?;
     let (disk, dir) = (Disk::of(dir), dir.to_owned());
@@ -188,7 +192,7 @@ impl Guard<'_> {
                 },
             );
         }
-        self.delete_strays(db, &days)?;
+        self.adopt_strays(db, &mut days)?;
         Ok(days)
     }
 
@@ -206,9 +210,23 @@ impl Guard<'_> {
         self.engine("drop a day of history", batch.commit())
     }
 
-    /// A day's keyspace is made before the first commit into it, so an empty one may be left over.
-    /// One with records in it has lost its row.
-    fn delete_strays(&self, db: &Database, days: &BTreeMap<Day, OpenDay>) -> Result<(), Error> {
+    /// Uses up sequence numbers of the engine, by commits that change nothing.
+    ///
+    /// The engine makes and deletes keyspaces with numbers that its journals do not hold, and after a
+    /// kill counts on from its journals alone. It may then give a new keyspace the id of a deleted
+    /// one, and an entry that is older than the deletion: the next start would silently remove it.
+    fn catch_up(&self, db: &Database, state: &Keyspace) -> Result<(), Error> {
+        for _ in 0..CATCH_UP_COMMITS {
+            let mut batch = db.batch();
+            batch.insert(state, FORMAT_KEY, FORMAT.to_le_bytes());
+            self.engine("commit", batch.commit())?;
+        }
+        Ok(())
+    }
+
+    /// A day's keyspace is made before the first commit into it, so an empty one may be left over and
+    /// is used. One with records in it has lost its row.
+    fn adopt_strays(&self, db: &Database, days: &mut BTreeMap<Day, OpenDay>) -> Result<(), Error> {
         for name in db.list_keyspace_names() {
             let Some(day) = Day::of_keyspace(&name).filter(|day| !days.contains_key(day)) else {
                 continue;
@@ -222,7 +240,14 @@ impl Guard<'_> {
                     "the row that counts the history of {day} is missing"
                 )));
             }
-            self.engine("drop a day of history", db.delete_keyspace(keyspace))?;
+            days.insert(
+                day,
+                OpenDay {
+                    keyspace,
+                    row: DayRow::default(),
+                    rotated: false,
+                },
+            );
         }
         Ok(())
     }

@@ -1,0 +1,166 @@
+//! Backups: made while the store is in use, restored whole or not at all.
+
+use std::fs;
+use std::path::Path;
+
+use windlass_store::{Error, Store as _, backup};
+
+use crate::workload::{ANY_ROOM, Content, assert_same, batch, fill, open};
+
+const TURNS: u64 = 200;
+
+fn backup_of(turns: u64) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path()).unwrap();
+    fill(&mut store, 1..=turns);
+    let mut bytes = Vec::new();
+    backup::write(&*store.snapshot().unwrap(), 42, &mut bytes).unwrap();
+    bytes
+}
+
+fn entries(dir: &Path) -> Vec<String> {
+    fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_restored_store_equals_the_one_that_was_backed_up_and_goes_on() {
+    let bytes = backup_of(TURNS);
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("restored");
+    let summary = backup::restore(&mut bytes.as_slice(), &dir, ANY_ROOM).unwrap();
+    let expected = Content::after(TURNS);
+    assert_eq!((summary.turn, summary.made_ms), (TURNS, 42));
+    assert_eq!(
+        (summary.rows, summary.records),
+        (expected.rows.len() as u64, expected.history.len() as u64)
+    );
+    assert_eq!(entries(parent.path()), ["restored"]);
+
+    let mut store = open(&dir).unwrap();
+    assert_same(&Content::of(&store).unwrap(), &expected, "restored");
+    fill(&mut store, TURNS + 1..=TURNS + 20);
+    assert_same(
+        &Content::of(&store).unwrap(),
+        &Content::after(TURNS + 20),
+        "gone on",
+    );
+    let memory = backup::restore_memory(&mut bytes.as_slice()).unwrap();
+    assert_same(&Content::of(&memory).unwrap(), &expected, "in memory");
+}
+
+#[test]
+fn a_backup_made_while_turns_are_committed_shows_one_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path()).unwrap();
+    fill(&mut store, 1..=TURNS);
+    let view = store.snapshot().unwrap();
+    let writer = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        backup::write(&*view, 0, &mut bytes).map(|_| bytes)
+    });
+    let mut turn = TURNS;
+    while !writer.is_finished() || turn < TURNS + 300 {
+        turn += 1;
+        store.commit(&batch(turn)).unwrap();
+        if turn == TURNS + 3 {
+            store.drop_history_before(windlass_store::Day(2)).unwrap();
+        }
+    }
+    let bytes = writer.join().unwrap().unwrap();
+    let memory = backup::restore_memory(&mut bytes.as_slice()).unwrap();
+    assert_same(
+        &Content::of(&memory).unwrap(),
+        &Content::after(TURNS),
+        "the backup",
+    );
+}
+
+#[test]
+fn a_view_that_is_read_late_still_shows_its_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path()).unwrap();
+    fill(&mut store, 1..=100);
+    let view = store.snapshot().unwrap();
+    fill(&mut store, 101..=900);
+    store.drop_history_before(windlass_store::Day(9)).unwrap();
+    fill(&mut store, 901..=1_000);
+    assert_same(
+        &Content::of_view(&*view).unwrap(),
+        &Content::after(100),
+        "the late view",
+    );
+}
+
+#[test]
+fn an_empty_store_can_be_backed_up() {
+    let bytes = backup_of(0);
+    let dir = tempfile::tempdir().unwrap();
+    backup::restore(&mut bytes.as_slice(), dir.path(), ANY_ROOM).unwrap();
+    assert_same(
+        &Content::of(&open(dir.path()).unwrap()).unwrap(),
+        &Content::after(0),
+        "restored",
+    );
+}
+
+#[test]
+fn a_broken_backup_leaves_nothing_behind() {
+    let good = backup_of(30);
+    let mut bad: Vec<Vec<u8>> = Vec::new();
+    for cut in [
+        0,
+        1,
+        15,
+        20,
+        35,
+        good.len() / 2,
+        good.len() - 9,
+        good.len() - 1,
+    ] {
+        bad.push(good[..cut].to_vec());
+    }
+    for at in [
+        0,
+        17,
+        22,
+        30,
+        36,
+        41,
+        good.len() / 3,
+        good.len() / 2,
+        good.len() - 20,
+        good.len() - 1,
+    ] {
+        let mut bytes = good.clone();
+        bytes[at] ^= 0x10;
+        bad.push(bytes);
+    }
+    bad.push([good.as_slice(), &[0]].concat());
+    let parent = tempfile::tempdir().unwrap();
+    for (case, bytes) in bad.iter().enumerate() {
+        let dir = parent.path().join("restored");
+        let error = backup::restore(&mut bytes.as_slice(), &dir, ANY_ROOM)
+            .expect_err(&format!("case {case}"));
+        assert!(
+            matches!(error, Error::Backup { .. } | Error::Format { .. }),
+            "case {case}: {error}"
+        );
+        assert!(
+            entries(parent.path()).is_empty(),
+            "case {case} left {:?}",
+            entries(parent.path())
+        );
+    }
+}
+
+#[test]
+fn a_folder_with_something_in_it_is_not_restored_into() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("precious"), "x").unwrap();
+    let error = backup::restore(&mut backup_of(2).as_slice(), dir.path(), ANY_ROOM).unwrap_err();
+    assert!(matches!(error, Error::NotEmpty { .. }), "{error}");
+    assert_eq!(entries(dir.path()), ["precious"]);
+}
