@@ -1,0 +1,395 @@
+//! What RunTask and StartTask have in common: checking a new task against its definition, saying
+//! what it needs of a node, and writing its rows once a place is found.
+
+use crate::decision::Effect;
+use crate::describe_task_definition::latest;
+use crate::draft::Draft;
+use crate::launch::Provided;
+use crate::limits::EPHEMERAL_STORAGE_GIB;
+use crate::placement::Needs;
+use crate::reject::Reject;
+use crate::state::State;
+use crate::unsupported::unsupported;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use windlass_model::command::NewTask;
+use windlass_model::container::{ContainerDefinition, PortMapping};
+use windlass_model::definition::{
+    Compatibility, DefinitionRef, NetworkMode, TaskDefinition, Template,
+};
+use windlass_model::history::Event;
+use windlass_model::id::{AttachmentId, ContainerId, InstanceId, NodeId, TaskId};
+use windlass_model::instance::Attribute;
+use windlass_model::resources::{HostPort, Resources};
+use windlass_model::row::Row;
+use windlass_model::status::{
+    AttachmentStatus, ContainerStatus, DefinitionStatus, Desired, Health, TaskStatus,
+};
+use windlass_model::tag::Tag;
+use windlass_model::task::{
+    AttachmentState, ContainerOverride, ContainerState, Launch, TaskOverrides, TaskSpec, TaskState,
+};
+
+/// A checked request for tasks of one definition.
+pub(crate) struct Plan<'a> {
+    pub new: &'a NewTask,
+    pub definition: Arc<TaskDefinition>,
+    pub group: String,
+    pub tags: Vec<Tag>,
+    pub by: &'a str,
+}
+
+/// Where a task goes.
+pub(crate) struct Place {
+    pub instance: InstanceId,
+    pub node: NodeId,
+    pub considered: u32,
+    pub fitting: u32,
+}
+
+impl<'a> Plan<'a> {
+    /// Checks all of the request that does not depend on nodes.
+    pub(crate) fn check(state: &State, new: &'a NewTask, by: &'a str) -> Result<Plan<'a>, Reject> {
+        let definition = resolve(state, &new.definition)?;
+        let template = &definition.template;
+        match (template.network(), &new.network) {
+            (NetworkMode::Awsvpc, None) => return Err(Reject::AwsvpcNeedsNetwork),
+            (NetworkMode::Awsvpc, Some(_)) | (_, None) => {}
+            (_, Some(_)) => return Err(Reject::NetworkNotAllowed),
+        }
+        let named = |name| {
+            template
+                .containers
+                .iter()
+                .any(|container| container.name == name)
+        };
+        let mut overrides = new.overrides.containers.iter();
+        if let Some(unknown) = overrides.find(|given| !named(given.name.clone())) {
+            return Err(Reject::UnknownOverride(unknown.name.to_string()));
+        }
+        let group = new
+            .group
+            .clone()
+            .unwrap_or_else(|| format!("family:{}", template.family));
+        let tags = tags(state, new, &definition);
+        Ok(Plan {
+            new,
+            definition,
+            group,
+            tags,
+            by,
+        })
+    }
+
+    /// Whether the definition can run on a launch type, and the request's network fits it.
+    pub(crate) fn check_launch(&self, launch: Launch) -> Result<(), Reject> {
+        let compatibility = match launch {
+            Launch::Ec2 => Compatibility::Ec2,
+            Launch::External => Compatibility::External,
+            Launch::Fargate => Compatibility::Fargate,
+        };
+        if !self
+            .definition
+            .template
+            .compatibilities
+            .contains(&compatibility)
+        {
+            return Err(Reject::IncompatibleLaunch(launch));
+        }
+        let public = self
+            .new
+            .network
+            .as_ref()
+            .is_some_and(|network| network.assign_public_ip);
+        if public && launch != Launch::Fargate {
+            return Err(Reject::PublicIpNotAllowed);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn needs(&self, launch: Launch) -> Needs {
+        let template = &self.definition.template;
+        let mut attributes = match launch {
+            Launch::Ec2 | Launch::External => template.requires_attributes.clone(),
+            Launch::Fargate => Vec::new(),
+        };
+        attributes.extend(architecture(template));
+        Needs {
+            resources: reserved(template, &self.new.overrides),
+            attributes,
+            unsupported: unsupported(template, &self.new.overrides),
+            group: self.group.clone(),
+            ..Needs::default()
+        }
+    }
+
+    /// Writes one task's rows.
+    pub(crate) fn create(&self, draft: &mut Draft, provided: &Provided, place: &Place) -> TaskId {
+        let id = fresh_id(draft);
+        let spec = self.spec(draft, id, provided, place);
+        let state = self.first_state(&spec);
+        draft.put(Row::TaskSpec(Arc::new(spec)));
+        draft.put(Row::TaskState(Arc::new(state)));
+        draft.log_task(
+            id,
+            Event::Created {
+                by: self.by.to_owned(),
+            },
+        );
+        draft.log_task(
+            id,
+            Event::Placed {
+                instance: place.instance,
+                node: place.node,
+                definition: self.definition.key.clone(),
+                considered: place.considered,
+                fitting: place.fitting,
+            },
+        );
+        for container in &self.definition.template.containers {
+            if container
+                .log
+                .as_ref()
+                .is_some_and(|log| log.driver == "awslogs")
+            {
+                let note = format!(
+                    "awslogs of container {} is kept in its local log",
+                    container.name
+                );
+                draft.log_task(id, Event::Note(note));
+            }
+        }
+        draft.effect(Effect::Assign {
+            node: place.node,
+            task: id,
+        });
+        id
+    }
+
+    fn spec(&self, draft: &mut Draft, id: TaskId, provided: &Provided, place: &Place) -> TaskSpec {
+        let template = &self.definition.template;
+        let containers = template.containers.iter();
+        let containers = containers.map(|_| ContainerId(uuid(draft))).collect();
+        let awsvpc = template.network() == NetworkMode::Awsvpc;
+        let attachment = awsvpc.then(|| AttachmentId(uuid(draft)));
+        let node = draft.state.nodes.get(&place.node);
+        let reserved = reserved(template, &self.new.overrides);
+        let fargate = provided.launch == Launch::Fargate;
+        let storage = self
+            .new
+            .overrides
+            .ephemeral_storage_gib
+            .or(template.ephemeral_storage_gib);
+        TaskSpec {
+            id,
+            cluster: self.new.cluster.clone(),
+            definition: self.definition.key.clone(),
+            launch: provided.launch,
+            capacity_provider: provided.provider.clone(),
+            group: self.group.clone(),
+            started_by: self.new.started_by.clone(),
+            created_at: draft.now(),
+            created_by: self.by.to_owned(),
+            overrides: self.new.overrides.clone(),
+            network: self.new.network.clone(),
+            enable_execute_command: self.new.enable_execute_command,
+            containers,
+            attachment,
+            instance: place.instance,
+            node: place.node,
+            boot: node.map_or(windlass_model::id::BootId(0), |node| node.boot),
+            cpu_units: Some(reserved.cpu_units),
+            memory_mib: Some(reserved.memory_mib),
+            reserved,
+            availability_zone: node.map_or(String::new(), |node| node.availability_zone.clone()),
+            ephemeral_storage_gib: fargate.then(|| storage.unwrap_or(EPHEMERAL_STORAGE_GIB)),
+            reference_id: self.new.reference_id.clone(),
+        }
+    }
+
+    fn first_state(&self, spec: &TaskSpec) -> TaskState {
+        let container = |container: &ContainerDefinition| ContainerState {
+            name: container.name.clone(),
+            status: ContainerStatus::Pending,
+            runtime_id: None,
+            image_digest: None,
+            exit_code: None,
+            reason: None,
+            bindings: Vec::new(),
+            health: Health::Unknown,
+            started_at: None,
+            stopped_at: None,
+            health_output: None,
+            oom: None,
+        };
+        TaskState {
+            id: spec.id,
+            version: 1,
+            // A network interface is made before the task is handed over; without one there is
+            // nothing to provision.
+            last: match spec.attachment {
+                Some(_) => TaskStatus::Provisioning,
+                None => TaskStatus::Pending,
+            },
+            desired: Desired::Running,
+            connected_at: None,
+            pull_started_at: None,
+            pull_stopped_at: None,
+            started_at: None,
+            stopping_at: None,
+            execution_stopped_at: None,
+            stopped_at: None,
+            stop: None,
+            containers: self
+                .definition
+                .template
+                .containers
+                .iter()
+                .map(container)
+                .collect(),
+            attachment: spec.attachment.map(|_| AttachmentState {
+                status: AttachmentStatus::Precreated,
+                interface_id: None,
+                mac: None,
+                private_dns_name: None,
+                private_ipv4: None,
+            }),
+            tags: self.tags.clone(),
+            reported: None,
+        }
+    }
+}
+
+fn resolve(state: &State, which: &DefinitionRef) -> Result<Arc<TaskDefinition>, Reject> {
+    let key = match which {
+        DefinitionRef::Exact(key) => key,
+        DefinitionRef::Latest(family) => {
+            latest(state, family).ok_or_else(|| Reject::DefinitionNotFound(family.to_string()))?
+        }
+    };
+    let view = state
+        .definition_view(key)
+        .ok_or_else(|| Reject::DefinitionNotFound(key.to_string()))?;
+    if view.state.status != DefinitionStatus::Active {
+        return Err(Reject::DefinitionInactive(key.clone()));
+    }
+    Ok(view.definition)
+}
+
+/// Managed, propagated and own tags; the later win.
+fn tags(state: &State, new: &NewTask, definition: &TaskDefinition) -> Vec<Tag> {
+    let mut tags = Vec::new();
+    if new.enable_ecs_managed_tags {
+        let (key, value) = (String::from("aws:ecs:clusterName"), new.cluster.to_string());
+        tags.push(Tag { key, value });
+    }
+    let defined = state.definition_states.get(&definition.key);
+    if let Some(defined) = defined.filter(|_| new.propagate_definition_tags) {
+        merge_tags(&mut tags, &defined.tags);
+    }
+    merge_tags(&mut tags, &new.tags);
+    tags
+}
+
+/// Tags of one key are replaced, others appended.
+pub(crate) fn merge_tags(tags: &mut Vec<Tag>, more: &[Tag]) {
+    for tag in more {
+        match tags.iter_mut().find(|held| held.key == tag.key) {
+            Some(held) => held.value.clone_from(&tag.value),
+            None => tags.push(tag.clone()),
+        }
+    }
+}
+
+/// What the task holds of its node. Source: ECS, placement: the task's sizes where it has them,
+/// else the containers' sums, a soft memory limit before a hard one.
+fn reserved(template: &Template, overrides: &TaskOverrides) -> Resources {
+    let mut sums = Resources::default();
+    for container in &template.containers {
+        let given = overrides
+            .containers
+            .iter()
+            .find(|given| given.name == container.name);
+        let or = |of: fn(&ContainerOverride) -> Option<u32>, own: Option<u32>| {
+            given.and_then(of).or(own)
+        };
+        let cpu = or(|given| given.cpu, Some(container.cpu)).unwrap_or(0);
+        let hard = or(|given| given.memory, container.memory);
+        let soft = or(
+            |given| given.memory_reservation,
+            container.memory_reservation,
+        );
+        sums.cpu_units = sums.cpu_units.saturating_add(u64::from(cpu));
+        sums.memory_mib = sums
+            .memory_mib
+            .saturating_add(u64::from(soft.or(hard).unwrap_or(0)));
+        let ports = container.port_mappings.iter();
+        sums.ports
+            .extend(ports.flat_map(|mapping| host_ports(template.network(), mapping)));
+    }
+    if let Some(cpu) = overrides.cpu.or(template.cpu) {
+        sums.cpu_units = u64::from(cpu);
+    }
+    if let Some(memory) = overrides.memory.or(template.memory) {
+        sums.memory_mib = u64::from(memory);
+    }
+    sums
+}
+
+/// The ports of the machine that a mapping holds: dynamic ones are the agent's to choose.
+fn host_ports(mode: NetworkMode, mapping: &PortMapping) -> BTreeSet<HostPort> {
+    let protocol = mapping.protocol;
+    let given = match mode {
+        NetworkMode::Awsvpc | NetworkMode::None => return BTreeSet::new(),
+        NetworkMode::Bridge => {
+            return mapping
+                .host_port
+                .filter(|port| *port != 0)
+                .into_iter()
+                .map(|port| HostPort { protocol, port })
+                .collect();
+        }
+        NetworkMode::Host => mapping.host_port.filter(|port| *port != 0),
+    };
+    let range = mapping
+        .container_port_range
+        .map(|(first, last)| first..=last);
+    let single = given.or(mapping.container_port);
+    range
+        .into_iter()
+        .flatten()
+        .chain(single)
+        .map(|port| HostPort { protocol, port })
+        .collect()
+}
+
+fn architecture(template: &Template) -> Option<Attribute> {
+    let platform = template.runtime_platform.as_ref()?;
+    let value = match platform.cpu_architecture.as_deref()? {
+        "X86_64" => "x86_64",
+        "ARM64" => "arm64",
+        other => other,
+    };
+    Some(Attribute {
+        name: String::from("ecs.cpu-architecture"),
+        value: Some(value.to_owned()),
+    })
+}
+
+/// A new task's id: begins with the time. Tasks of one millisecond differ by chance, which is
+/// made sure of here.
+fn fresh_id(draft: &mut Draft) -> TaskId {
+    loop {
+        let random = draft.state.random();
+        let id = TaskId::at(draft.now(), random);
+        if !draft.state.specs.contains_key(&id) {
+            return id;
+        }
+    }
+}
+
+/// A random UUID: version 4, variant 1.
+pub(crate) fn uuid(draft: &mut Draft) -> u128 {
+    let random = draft.state.random();
+    random & !(0xf << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62
+}

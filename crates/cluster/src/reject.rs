@@ -1,0 +1,79 @@
+//! Why a command was not taken: typed. The API's error names and sentences are rendered from
+//! these elsewhere; the messages here are for logs.
+
+use windlass_model::definition::DefinitionKey;
+use windlass_model::id::{InstanceId, Name, NodeId, TaskId};
+use windlass_model::task::Launch;
+
+/// A rejected command changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reject {
+    #[error("cluster {0} does not exist: create it, or name another")]
+    ClusterNotFound(Name),
+    #[error("cluster {0} is INACTIVE: create it again first")]
+    ClusterInactive(Name),
+    #[error("cluster {0} still has container instances: deregister them first")]
+    ClusterContainsInstances(Name),
+    #[error("cluster {0} still has services: delete them first")]
+    ClusterContainsServices(Name),
+    #[error("cluster {0} still has tasks: stop them and wait until they are STOPPED")]
+    ClusterContainsTasks(Name),
+
+    #[error("task definition {0} does not exist: register it, or name another revision")]
+    DefinitionNotFound(String),
+    #[error("task definition {0} is not ACTIVE: name another revision")]
+    DefinitionInactive(DefinitionKey),
+    #[error("task definition {0} does not exist or its family has no ACTIVE revision")]
+    DefinitionNotDescribable(String),
+    #[error("family {0} has used up its revisions: register under another name")]
+    TooManyRevisions(Name),
+
+    #[error("task {0} does not exist in this cluster")]
+    TaskNotFound(TaskId),
+    #[error("no task's id begins with {0:?}")]
+    NoTaskBeginsWith(String),
+    #[error("several tasks' ids begin with {0:?}: give more digits")]
+    AmbiguousTask(String),
+    #[error("container instance {0} does not exist in this cluster")]
+    InstanceNotFound(InstanceId),
+    #[error("node {0} has never connected: start its agent first")]
+    NodeNotFound(NodeId),
+    #[error("service {0} does not exist in this cluster")]
+    ServiceNotFound(String),
+
+    #[error("cluster {cluster} has no container instances: add a node, or launch on FARGATE")]
+    NoInstances { cluster: Name },
+    #[error("the task definition does not support launch type {0:?}")]
+    IncompatibleLaunch(Launch),
+    #[error("give a launch type or a capacity provider strategy, not both")]
+    LaunchAndStrategy,
+    #[error("capacity provider {0} does not exist: FARGATE and FARGATE_SPOT do")]
+    CapacityProviderNotFound(String),
+    #[error("capacity provider {0} is named twice in one strategy")]
+    CapacityProviderTwice(String),
+    #[error("a capacity provider strategy needs a weight above 0")]
+    StrategyWithoutWeight,
+    #[error("only one capacity provider of a strategy may have a base")]
+    StrategyWithBases,
+    #[error("placement constraints and strategies do not apply to FARGATE tasks")]
+    PlacementNotAllowed,
+    #[error("network mode awsvpc needs a network configuration")]
+    AwsvpcNeedsNetwork,
+    #[error("a network configuration is for network mode awsvpc alone")]
+    NetworkNotAllowed,
+    #[error("a public address is for FARGATE tasks alone")]
+    PublicIpNotAllowed,
+    #[error("an override names container {0}, which the task definition does not have")]
+    UnknownOverride(String),
+    #[error("the client token was used with another request, which started {} tasks", .tasks.len())]
+    TokenConflict { tasks: Vec<TaskId>, cluster: Name },
+
+    #[error("expression {expression:?} is not valid: {why}")]
+    BadExpression { expression: String, why: String },
+    #[error("page mark {0:?} is not valid: start from the first page")]
+    BadPage(String),
+    #[error("the resource does not exist")]
+    ResourceNotFound,
+    #[error("a resource holds at most 50 tags")]
+    TooManyTags,
+}
