@@ -157,6 +157,10 @@ impl Limits {
 
 /// `value` as it may stand in a sentence.
 pub(crate) fn quoted(value: &str) -> Cow<'_, str> {
+    // As many bytes hold no more characters, and counting those is slower.
+    if value.len() <= VALUE_CHARS_MAX {
+        return Cow::Borrowed(value);
+    }
     match value.char_indices().nth(VALUE_CHARS_MAX) {
         Some((end, _)) => Cow::Owned(format!("{}…", value.get(..end).unwrap_or_default())),
         None => Cow::Borrowed(value),

@@ -146,7 +146,7 @@ mod tests {
             ),
             (
                 r#"{"tags":[null]}"#,
-                "Expected structure or null (at 'tags[0]')",
+                "NULL_VALUE found where not expected (at 'tags[0]')",
             ),
             (
                 r#"{"count":1,"count":1}"#,

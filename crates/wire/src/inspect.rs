@@ -10,7 +10,7 @@
 //! readers of one body must never see two requests.
 
 use std::collections::BTreeSet;
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
@@ -134,19 +134,27 @@ impl Walk {
         Ok(())
     }
 
-    /// Runs `step` with `segment` at the end of the path.
-    fn at<T>(&mut self, segment: fmt::Arguments<'_>, step: impl FnOnce(&mut Self) -> T) -> T {
+    /// Runs `step` with a member's name at the end of the path. The path is one string that grows
+    /// and shrinks, and no text is formatted for it: this runs for every member of every request.
+    fn at_member<T>(&mut self, name: &str, step: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path.len();
-        // Writing to a string cannot fail.
-        let _ = fmt::Write::write_fmt(&mut self.path, segment);
+        if length > 0 {
+            self.path.push('.');
+        }
+        self.path.push_str(&quoted(name));
         let out = step(self);
         self.path.truncate(length);
         out
     }
 
-    fn at_member<T>(&mut self, name: &str, step: impl FnOnce(&mut Self) -> T) -> T {
-        let dot = if self.path.is_empty() { "" } else { "." };
-        self.at(format_args!("{dot}{}", quoted(name)), step)
+    /// Runs `step` with the position of a list's element at the end of the path.
+    fn at_element<T>(&mut self, index: usize, step: impl FnOnce(&mut Self) -> T) -> T {
+        let length = self.path.len();
+        // Writing to a string cannot fail.
+        let _ = write!(self.path, "[{index}]");
+        let out = step(self);
+        self.path.truncate(length);
+        out
     }
 }
 
@@ -251,9 +259,9 @@ impl Node<'_> {
                 let value = map.next_value_seed(walk.node(inner, Limits::NONE))?;
                 // A map of strings has no room for nothing.
                 match (inner, value) {
-                    (Some(_), Given::Null) => {
-                        Err(walk.node(inner, Limits::NONE).mismatch("NULL_VALUE"))
-                    }
+                    (Some(_), Given::Null) => Err(walk
+                        .node(inner, Limits::NONE)
+                        .misplaced("NULL_VALUE found where not expected")),
                     _ => Ok(()),
                 }
             })?;
@@ -334,13 +342,13 @@ impl<'de> Visitor<'de> for Node<'_> {
         let mut count: usize = 0;
         loop {
             let each = self.each;
-            let more = self.walk.at(format_args!("[{count}]"), |walk| {
+            let more = self.walk.at_element(count, |walk| {
                 let more = list.next_element_seed(walk.node(inner, each))?;
                 // A list of the model has no room for nothing.
                 match (inner, &more) {
-                    (Some(_), Some(Given::Null)) => {
-                        Err(walk.node(inner, each).mismatch("NULL_VALUE"))
-                    }
+                    (Some(_), Some(Given::Null)) => Err(walk
+                        .node(inner, each)
+                        .misplaced("NULL_VALUE found where not expected")),
                     _ => Ok(more),
                 }
             })?;
