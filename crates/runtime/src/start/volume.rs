@@ -1,0 +1,241 @@
+//! Volumes and memory file systems: checks of targets and options, and the sources as detached
+//! mounts.
+//!
+//! A bind takes its submounts along, and read-only means all of them. Binds of a container that is
+//! not privileged are `nodev` and `nosuid`: a volume passes between containers of different users
+//! and confinement, and one must not hand the other a program that makes it root. A memory file
+//! system is `nosuid`, `nodev` and `noexec` unless its options say otherwise, as in the field.
+
+use std::ffi::CString;
+use std::os::fd::AsRawFd;
+
+use super::container::{Source, VOLUMES_MAX, Volume};
+use super::kernel::{
+    self, ATTR_NOATIME, ATTR_NODEV, ATTR_NODIRATIME, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY,
+    ATTR_STRICTATIME,
+};
+use super::path::Kind;
+use super::{OrFailed, StartError, cstring, failed, owned};
+use crate::spec::{Mount, MountKind};
+
+/// Folders the runtime makes itself. A volume may lie in /dev, but not be it.
+const OWN: [&str; 3] = ["/dev", "/proc", "/sys"];
+
+/// Opens every source; shallow targets come first, so that deeper ones land on them.
+pub(super) fn prepare(mounts: &[Mount], privileged: bool) -> Result<Vec<Volume>, StartError> {
+    if mounts.len() > VOLUMES_MAX {
+        let count = mounts.len();
+        return Err(failed(
+            "mount",
+            libc::E2BIG,
+            format!("{count} mounts, {VOLUMES_MAX} are possible"),
+        ));
+    }
+    let mut sorted = Vec::with_capacity(mounts.len());
+    for mount in mounts {
+        sorted.push((clean(&mount.target)?, mount));
+    }
+    sorted.sort_by_key(|(target, _)| target.matches('/').count());
+    let mut volumes: Vec<Volume> = Vec::with_capacity(sorted.len());
+    let mut targets: Vec<String> = Vec::new();
+    for (target, mount) in sorted {
+        if targets.contains(&target) {
+            return Err(failed("mount", libc::EINVAL, format!("{target} twice")));
+        }
+        volumes.push(open(&target, mount, &targets, privileged)?);
+        targets.push(target);
+    }
+    Ok(volumes)
+}
+
+fn open(
+    target: &str,
+    mount: &Mount,
+    earlier: &[String],
+    privileged: bool,
+) -> Result<Volume, StartError> {
+    let (kind, source) = match &mount.kind {
+        MountKind::Bind { source } => bind(source, mount.readonly, privileged)?,
+        MountKind::Tmpfs {
+            size_bytes,
+            options,
+        } => (Kind::Folder, tmpfs(*size_bytes, options, mount)?),
+    };
+    Ok(Volume {
+        target: cstring("mount", target)?,
+        kind,
+        source,
+        within: within(target, earlier)?,
+    })
+}
+
+/// The deepest earlier target this one lies in, and the rest of the path.
+fn within(target: &str, earlier: &[String]) -> Result<Option<(usize, CString)>, StartError> {
+    earlier
+        .iter()
+        .enumerate()
+        .rev()
+        .filter_map(|(index, outer)| {
+            let rest = target.strip_prefix(outer.as_str())?;
+            rest.starts_with('/').then_some((index, rest, outer.len()))
+        })
+        .max_by_key(|(_, _, length)| *length)
+        .map(|(index, rest, _)| Ok((index, cstring("mount", rest)?)))
+        .transpose()
+}
+
+/// The target without doubled slashes.
+fn clean(target: &str) -> Result<String, StartError> {
+    let refused =
+        |errno, why: &str| Err(failed("mount", errno, format!("target {target:?} {why}")));
+    if !target.starts_with('/') {
+        return refused(libc::EINVAL, "is not absolute");
+    }
+    let parts: Vec<_> = target
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
+    if parts.contains(&"..") {
+        return refused(libc::EINVAL, "goes up");
+    }
+    if parts.is_empty() {
+        return refused(libc::EINVAL, "is the root");
+    }
+    let path = format!("/{}", parts.join("/"));
+    let system = path.starts_with("/proc/") || path.starts_with("/sys/");
+    if system || OWN.contains(&path.as_str()) {
+        return refused(libc::EPERM, "is the runtime's own");
+    }
+    Ok(path)
+}
+
+fn bind(source: &str, readonly: bool, privileged: bool) -> Result<(Kind, Source), StartError> {
+    if !source.starts_with('/') {
+        return Err(failed(
+            "mount",
+            libc::EINVAL,
+            format!("source {source:?} is not absolute"),
+        ));
+    }
+    let tree = kernel::open_tree(libc::AT_FDCWD, &cstring("mount", source)?, true)
+        .map(owned)
+        .or_failed("mount", || source.to_owned())?;
+    let mut attributes = if privileged {
+        0
+    } else {
+        ATTR_NODEV | ATTR_NOSUID
+    };
+    if readonly {
+        attributes |= ATTR_RDONLY;
+    }
+    kernel::mount_setattr(tree.as_raw_fd(), attributes, libc::MS_PRIVATE, true)
+        .or_failed("mount", || source.to_owned())?;
+    let kind = match kernel::file_type(tree.as_raw_fd()) {
+        Ok(libc::S_IFDIR) => Kind::Folder,
+        _ => Kind::File,
+    };
+    Ok((kind, Source::Tree(tree)))
+}
+
+fn tmpfs(size_bytes: u64, options: &[String], mount: &Mount) -> Result<Source, StartError> {
+    let mut attributes = ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC;
+    let mut settings = vec![
+        (c"source".to_owned(), c"tmpfs".to_owned()),
+        (
+            c"size".to_owned(),
+            cstring("mount", &size_bytes.to_string())?,
+        ),
+    ];
+    for option in options {
+        let refused = || {
+            failed(
+                "mount",
+                libc::EINVAL,
+                format!(
+                    "option {option:?} of the memory file system at {}",
+                    mount.target
+                ),
+            )
+        };
+        match option.split_once('=') {
+            Some((key @ ("mode" | "uid" | "gid" | "nr_inodes" | "nr_blocks" | "mpol"), value)) => {
+                settings.push((cstring("mount", key)?, cstring("mount", value)?));
+            }
+            Some(_) => return Err(refused()),
+            None => attributes = flag(option, attributes).ok_or_else(refused)?,
+        }
+    }
+    if mount.readonly {
+        attributes |= ATTR_RDONLY;
+    }
+    Ok(Source::Tmpfs {
+        options: settings,
+        attributes,
+    })
+}
+
+/// Mount flags by name. Those that mean nothing in memory change nothing; those that would make it
+/// another kind of mount are refused.
+fn flag(name: &str, attributes: u64) -> Option<u64> {
+    Some(match name {
+        "ro" => attributes | ATTR_RDONLY,
+        "rw" => attributes & !ATTR_RDONLY,
+        "nosuid" => attributes | ATTR_NOSUID,
+        "suid" => attributes & !ATTR_NOSUID,
+        "nodev" => attributes | ATTR_NODEV,
+        "dev" => attributes & !ATTR_NODEV,
+        "noexec" => attributes | ATTR_NOEXEC,
+        "exec" => attributes & !ATTR_NOEXEC,
+        "noatime" => attributes & !ATTR_STRICTATIME | ATTR_NOATIME,
+        "strictatime" => attributes & !ATTR_NOATIME | ATTR_STRICTATIME,
+        "nodiratime" => attributes | ATTR_NODIRATIME,
+        "diratime" => attributes & !ATTR_NODIRATIME,
+        "atime" | "relatime" => attributes & !(ATTR_NOATIME | ATTR_STRICTATIME),
+        "defaults" | "async" | "sync" | "dirsync" | "nomand" | "private" | "rprivate" => attributes,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_cleaned_or_refused() {
+        for (target, want) in [
+            ("/a//b/./c/", Ok("/a/b/c")),
+            ("/dev/shm", Ok("/dev/shm")),
+            ("/process", Ok("/process")),
+            ("a", Err(libc::EINVAL)),
+            ("", Err(libc::EINVAL)),
+            ("/", Err(libc::EINVAL)),
+            ("/.", Err(libc::EINVAL)),
+            ("/a/../../b", Err(libc::EINVAL)),
+            ("/dev", Err(libc::EPERM)),
+            ("//proc/", Err(libc::EPERM)),
+            ("/proc/self", Err(libc::EPERM)),
+            ("/sys/fs", Err(libc::EPERM)),
+        ] {
+            let got = clean(target).map_err(|e| e.errno);
+            assert_eq!(got, want.map(String::from), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn a_nested_target_belongs_to_the_deepest_outer_one() {
+        let earlier = ["/a".into(), "/ab".into(), "/a/b".into()];
+        let find = |target| within(target, &earlier).unwrap();
+        assert_eq!(find("/a/b/c"), Some((2, c"/c".to_owned())));
+        assert_eq!(find("/a/c/d"), Some((0, c"/c/d".to_owned())));
+        assert_eq!(find("/abc"), None);
+    }
+
+    #[test]
+    fn options_are_flags_or_refused() {
+        let start = ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC;
+        assert_eq!(flag("exec", start), Some(ATTR_NOSUID | ATTR_NODEV));
+        assert_eq!(flag("ro", start), Some(start | ATTR_RDONLY));
+        assert_eq!(flag("bind", start), None);
+        assert_eq!(flag("lowerdir=/", start), None);
+    }
+}
