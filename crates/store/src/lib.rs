@@ -96,6 +96,10 @@ pub trait Snapshot: Send {
     ///
     /// # Errors
     /// [`Error::Damaged`], or what `each` returned.
+    #[expect(
+        clippy::type_complexity,
+        reason = "an alias would hide the two arguments"
+    )]
     fn rows(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Error>) -> Result<(), Error>;
 
     /// Calls `each` with every record of history: days in order, in a day by subject, for a subject

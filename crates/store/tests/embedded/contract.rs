@@ -230,9 +230,8 @@ fn a_second_open_names_the_process_that_serves_the_store() {
 #[test]
 fn a_day_that_comes_again_after_a_drop_and_restarts_is_there() {
     let dir = tempfile::tempdir().unwrap();
-    let mut turn = 0;
     // Each round makes the newest keyspace anew after it was deleted, with restarts between.
-    for round in 0..6 {
+    for (turn, round) in (1..=6).zip(0..) {
         let mut store = open(dir.path()).unwrap();
         store.drop_history_before(Day(1_000)).unwrap();
         drop(store);
@@ -242,7 +241,6 @@ fn a_day_that_comes_again_after_a_drop_and_restarts_is_there() {
             subject: "s".to_owned(),
             value: vec![],
         };
-        turn += 1;
         store
             .commit(&Batch {
                 turn,

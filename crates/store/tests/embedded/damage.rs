@@ -11,6 +11,9 @@ use crate::workload::{Content, Numbers, assert_same, fill, open};
 
 const TURNS: u64 = 120;
 
+/// What is done to a store, by name.
+type Damage<'change, To> = (&'static str, &'change dyn Fn(&To));
+
 /// A closed store of some turns.
 fn closed_store(turns: u64) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -187,7 +190,7 @@ fn a_zeroed_page_in_the_journal_is_reported() {
 #[test]
 fn a_deleted_journal_engine_or_watermark_is_reported() {
     let whole = closed_store(TURNS);
-    let damages: [(&str, &dyn Fn(&Path)); 4] = [
+    let damages: [Damage<'_, Path>; 4] = [
         ("journal", &|dir| fs::remove_file(journal(dir)).unwrap()),
         ("engine", &|dir| {
             fs::remove_dir_all(dir.join("engine")).unwrap()
@@ -290,7 +293,7 @@ fn rows_that_the_engine_lost_or_swapped_are_reported() {
             .unwrap();
         (pair.0.to_vec(), pair.1.to_vec())
     };
-    let damages: [(&str, &dyn Fn(&fjall::Database)); 6] = [
+    let damages: [Damage<'_, fjall::Database>; 6] = [
         ("row removed", &|db| {
             keyspace(db, "state").remove(first(db, 1).0).unwrap()
         }),
