@@ -72,8 +72,13 @@ impl Watermark {
         };
         watermark.write(turn)?;
         watermark.sync()?;
-        let folder = File::open(dir).and_then(|folder| folder.sync_all());
-        folder.map_err(Error::io("sync the folder", dir))?;
+        // The folder may be new too, so its name in the one above it has to last as well.
+        for folder in [Some(dir), dir.parent()].into_iter().flatten() {
+            if !folder.as_os_str().is_empty() {
+                let synced = File::open(folder).and_then(|folder| folder.sync_all());
+                synced.map_err(Error::io("sync the folder", folder))?;
+            }
+        }
         Ok(watermark)
     }
 

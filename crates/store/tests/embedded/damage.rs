@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use windlass_store::{Batch, Error, Store as _};
+use windlass_store::{Batch, Error, HistoryRecord, Store as _};
 
 use crate::workload::{Content, Numbers, assert_same, fill, open};
 
@@ -365,4 +365,33 @@ fn another_format_is_refused_by_its_number_and_not_condemned() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn a_keyspace_made_after_a_killed_deletion_stays() {
+    let dir = closed_store(2);
+    // A process that is killed right after it deleted the newest keyspace: the engine's journals do
+    // not hold the numbers that this took.
+    tamper(dir.path(), |db| {
+        for _ in 0..5 {
+            let day = keyspace(db, "history-900");
+            db.delete_keyspace(day).unwrap();
+        }
+    });
+    let record = HistoryRecord {
+        at_ms: 900 * 86_400_000,
+        subject: "s".to_owned(),
+        value: vec![7],
+    };
+    let mut store = open(dir.path()).unwrap();
+    store
+        .commit(&Batch {
+            turn: 3,
+            rows: vec![],
+            history: vec![record.clone()],
+        })
+        .unwrap();
+    drop(store);
+    let store = open(dir.path()).unwrap();
+    assert_eq!(store.history("s", 9).unwrap(), [record]);
 }
