@@ -21,7 +21,9 @@ impl SystemClock {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH);
         SystemClock {
             started: Instant::now(),
-            wall_at_start: wall.map_or(0, |wall| i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)),
+            wall_at_start: wall.map_or(0, |wall| {
+                i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)
+            }),
         }
     }
 }

@@ -28,8 +28,16 @@ pub(crate) fn dispatch(sessions: &mut Sessions, state: &State, mark: Mark, effec
             Effect::Forget { node, task } => {
                 nodes.entry(node).or_default().forget.insert(task);
             }
-            Effect::Acknowledge { node, task, sequence } => {
-                nodes.entry(node).or_default().acknowledge.push((task, sequence));
+            Effect::Acknowledge {
+                node,
+                task,
+                sequence,
+            } => {
+                nodes
+                    .entry(node)
+                    .or_default()
+                    .acknowledge
+                    .push((task, sequence));
             }
             Effect::Stop { node, task, stop } => {
                 nodes.entry(node).or_default().stop.push((task, stop));
@@ -49,7 +57,11 @@ fn messages(state: &State, mark: Mark, node: NodeId, wanted: ForNode) -> Vec<ToA
         messages.push(ToAgent::Acknowledge { task, sequence });
     }
     if wanted.full {
-        let assignments = state.assignments(node).into_iter().map(assignment).collect();
+        let assignments = state
+            .assignments(node)
+            .into_iter()
+            .map(assignment)
+            .collect();
         messages.push(ToAgent::Full { mark, assignments });
     }
     // A whole set says it all, but for what it cannot name.

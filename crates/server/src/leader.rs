@@ -19,7 +19,6 @@ use tokio::sync::oneshot;
 use windlass_cluster::{Answer, Decision, Effect, Reject, State, Turn};
 use windlass_model::command::{Command, Request};
 use windlass_model::history::Entry;
-use windlass_model::id::NodeId;
 use windlass_model::instance::Node;
 use windlass_model::row::{Change, Row, RowError};
 use windlass_session::{Mark, ToServer};
@@ -37,7 +36,11 @@ pub enum Refused {
         "the disk {disk} of the data folder has {free_mib} MiB free, less than the reserve of \
          {reserve_mib} MiB: free some space; stops and reports still work"
     )]
-    DiskLow { disk: String, free_mib: u64, reserve_mib: u64 },
+    DiskLow {
+        disk: String,
+        free_mib: u64,
+        reserve_mib: u64,
+    },
     #[error("reading the store: {0}")]
     Store(String),
     /// The leader has stopped.
@@ -112,13 +115,22 @@ impl Handle {
     pub fn receive(&self, message: ToServer) -> Result<(), Refused> {
         let command = match message {
             ToServer::Hello(node) => Command::NodeConnected(Box::new(node)),
-            ToServer::Report { node, boot, observation } => {
-                Command::Report(Box::new(windlass_model::command::Report { node, boot, observation }))
-            }
+            ToServer::Report {
+                node,
+                boot,
+                observation,
+            } => Command::Report(Box::new(windlass_model::command::Report {
+                node,
+                boot,
+                observation,
+            })),
             ToServer::Unassigned { node, tasks } => Command::Unassigned { node, tasks },
             ToServer::Heartbeat { node } => Command::Heartbeat(node),
         };
-        let request = Request { caller: String::from("agent"), command };
+        let request = Request {
+            caller: String::from("agent"),
+            command,
+        };
         self.put(Share::Reports, Item::Ask(request, None))
     }
 
@@ -128,7 +140,10 @@ impl Handle {
     /// See [`Refused`].
     pub async fn history(&self, subject: &str, limit: usize) -> Result<Vec<Entry>, Refused> {
         let (reply, entries) = oneshot::channel();
-        self.put(Share::Calls, Item::History(subject.to_owned(), limit, reply))?;
+        self.put(
+            Share::Calls,
+            Item::History(subject.to_owned(), limit, reply),
+        )?;
         entries.await.unwrap_or(Err(Refused::Stopping))
     }
 
@@ -142,16 +157,31 @@ impl Handle {
         snapshot.await.unwrap_or(Err(Refused::Stopping))
     }
 
+    /// Writes a backup of the state as of the last turn. Blocks while it writes, not the leader.
+    ///
+    /// # Errors
+    /// [`Refused::Store`] when the store is not sound or `target` does not take it.
+    pub fn backup(
+        view: &dyn Snapshot,
+        made_ms: i64,
+        target: &mut dyn std::io::Write,
+    ) -> Result<windlass_store::backup::Summary, Refused> {
+        windlass_store::backup::write(view, made_ms, target)
+            .map_err(|err| Refused::Store(err.to_string()))
+    }
+
     /// Asks the leader to finish what it has and stop.
     pub fn stop(&self) {
         self.inbox.close();
     }
 
     fn put(&self, share: Share, item: Item) -> Result<(), Refused> {
-        self.inbox.put(share, item).map_err(|not_taken| match not_taken {
-            NotTaken::Full => Refused::Throttled,
-            NotTaken::Closed => Refused::Stopping,
-        })
+        self.inbox
+            .put(share, item)
+            .map_err(|not_taken| match not_taken {
+                NotTaken::Full => Refused::Throttled,
+                NotTaken::Closed => Refused::Stopping,
+            })
     }
 }
 
@@ -179,6 +209,8 @@ enum Held {
 struct Gathered {
     rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     history: Vec<HistoryRecord>,
+    /// Of rows and history, counted generously: a row written twice counts twice.
+    bytes: usize,
     effects: Vec<Effect>,
     held: Vec<Held>,
 }
@@ -219,7 +251,8 @@ impl Leader {
     /// Takes turns until stopped. Runs on a thread of its own: a commit blocks.
     pub fn run(mut self) -> Stopped {
         loop {
-            let Some(batch) = self.inbox.take(self.patience()) else {
+            let patience = self.patience();
+            let Some(batch) = self.inbox.take(patience) else {
                 return Stopped::Asked;
             };
             if let Err(stopped) = self.turn(batch) {
@@ -233,23 +266,41 @@ impl Leader {
         let now = self.clock.now();
         let due = windlass_cluster::next_due(&self.state).map(|due| due.since(now).max(0));
         due.and_then(|ms| u64::try_from(ms).ok())
-            .map_or(limits::IDLE_MAX, |ms| Duration::from_millis(ms).min(limits::IDLE_MAX))
+            .map_or(limits::IDLE_MAX, |ms| {
+                Duration::from_millis(ms).min(limits::IDLE_MAX)
+            })
     }
 
+    /// Takes a batch, in as many turns as the store's limits make of it.
     fn turn(&mut self, batch: Vec<Item>) -> Result<(), Stopped> {
-        self.state.begin(Turn { now: self.clock.now(), seed: self.clock.seed() });
-        let mut gathered = Gathered::default();
-        for item in batch {
-            self.take(item, &mut gathered);
+        let mut items = batch.into_iter().peekable();
+        loop {
+            self.state.begin(Turn {
+                now: self.clock.now(),
+                seed: self.clock.seed(),
+            });
+            let mut gathered = Gathered::default();
+            let limits = self.store.limits();
+            while !gathered.is_full(&limits) {
+                let Some(item) = items.next() else { break };
+                self.take(item, &mut gathered);
+            }
+            gathered.add(windlass_cluster::take_due(&mut self.state));
+            self.finish(gathered)?;
+            if items.peek().is_none() {
+                return self.drop_old_history();
+            }
         }
-        let due = windlass_cluster::take_due(&mut self.state);
-        gathered.add(due);
+    }
+
+    /// Commits, and only then answers the callers and tells the agents.
+    fn finish(&mut self, mut gathered: Gathered) -> Result<(), Stopped> {
         self.commit(&mut gathered)?;
         for held in gathered.held {
             self.release(held);
         }
         dispatch(&mut self.sessions, &self.state, self.mark, gathered.effects);
-        self.drop_old_history()
+        Ok(())
     }
 
     fn take(&mut self, item: Item, gathered: &mut Gathered) {
@@ -289,12 +340,18 @@ impl Leader {
     }
 
     fn refuse_when_low(&mut self) -> Result<(), Refused> {
-        let stale = self.space_read_at.is_none_or(|at| at.elapsed() >= limits::SPACE_READ_EVERY);
+        let stale = self
+            .space_read_at
+            .is_none_or(|at| at.elapsed() >= limits::SPACE_READ_EVERY);
         if stale {
             self.space_read_at = Some(Instant::now());
             self.low = match self.store.free_space() {
                 Ok(space) => space.is_low().then(|| {
-                    (space.disk.clone(), space.free_bytes >> 20, space.reserve_bytes >> 20)
+                    (
+                        space.disk.clone(),
+                        space.free_bytes >> 20,
+                        space.reserve_bytes >> 20,
+                    )
                 }),
                 // Not knowing is no reason to refuse: a commit that finds no room says so itself.
                 Err(_) => None,
@@ -320,7 +377,9 @@ impl Leader {
             rows: std::mem::take(&mut gathered.rows).into_iter().collect(),
             history: std::mem::take(&mut gathered.history),
         };
-        self.store.commit(&batch).map_err(|err| Stopped::Commit { turn, err })?;
+        self.store
+            .commit(&batch)
+            .map_err(|err| Stopped::Commit { turn, err })?;
         self.mark.turn = turn;
         Ok(())
     }
@@ -334,7 +393,9 @@ impl Leader {
                 let end = self.sessions.open(node.id);
                 let _ = reply.send(end);
                 let hello = ToServer::Hello(*node);
-                let handle = Handle { inbox: self.inbox.clone() };
+                let handle = Handle {
+                    inbox: self.inbox.clone(),
+                };
                 if let Err(err) = handle.receive(hello) {
                     tracing::warn!(%err, "a session could not be opened");
                 }
@@ -362,7 +423,10 @@ impl Leader {
             return Ok(());
         }
         self.history_dropped_at = Some(Instant::now());
-        let oldest = self.clock.now().plus_ms(-windlass_model::limits::HISTORY_DAYS * 86_400_000);
+        let oldest = self
+            .clock
+            .now()
+            .plus_ms(-windlass_model::limits::HISTORY_DAYS * 86_400_000);
         let day = windlass_store::Day::of_ms(oldest.0);
         let turn = self.mark.turn;
         self.store
@@ -373,6 +437,14 @@ impl Leader {
 }
 
 impl Gathered {
+    /// Whether the next request might not fit. Half is left free: one request's rows and what time
+    /// made due are far fewer.
+    fn is_full(&self, limits: &windlass_store::Limits) -> bool {
+        self.rows.len() >= limits.rows_max / 2
+            || self.history.len() >= limits.history_max / 2
+            || self.bytes >= limits.bytes_max / 2
+    }
+
     /// A key changed twice in a turn is written once, as it ended.
     fn add(&mut self, decision: Decision) {
         for change in decision.changes {
@@ -380,13 +452,19 @@ impl Gathered {
                 Change::Put(row) => (row.key().encode(), Some(row.encode())),
                 Change::Remove(key) => (key.encode(), None),
             };
+            self.bytes += key.len() + value.as_ref().map_or(0, Vec::len);
             self.rows.insert(key, value);
         }
-        self.history.extend(decision.history.into_iter().map(|entry| HistoryRecord {
-            at_ms: entry.at.0,
-            value: minicbor::to_vec(&entry).expect("writing to memory cannot fail"),
-            subject: entry.subject,
-        }));
+        for entry in decision.history {
+            let value = minicbor::to_vec(&entry).expect("writing to memory cannot fail");
+            self.bytes += value.len() + entry.subject.len();
+            let at_ms = entry.at.0;
+            self.history.push(HistoryRecord {
+                at_ms,
+                value,
+                subject: entry.subject,
+            });
+        }
         self.effects.extend(decision.effects);
     }
 }

@@ -17,3 +17,4 @@ mod sessions;
 
 pub use leader::{Handle, Leader, Options, Refused, Stopped};
 pub use sessions::SessionEnd;
+pub use windlass_store::Snapshot;

@@ -18,7 +18,9 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     pub(crate) fn new() -> Sessions {
-        Sessions { queues: BTreeMap::new() }
+        Sessions {
+            queues: BTreeMap::new(),
+        }
     }
 
     /// A new session replaces the node's old one, whose queue ends.

@@ -1,0 +1,24 @@
+//! Every limit of the front door.
+
+use std::time::Duration;
+
+/// Open connections; further ones wait in the kernel's queue.
+pub const CONNECTIONS_MAX: usize = 1_024;
+/// Bytes of one request body. A task definition may have 64 KiB; every other request is smaller.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Bytes of an uploaded archive.
+pub const UPLOAD_BYTES_MAX: u64 = 64 << 30;
+/// Time for a client to send a request's headers.
+pub const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a client to send a request's body.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause after a connection that could not be accepted.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// Time that running requests have when the server stops.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How far a request's time may lie from ours, either way, in seconds. Source: AWS.
+pub const CLOCK_SKEW_S: i64 = 300;
+/// Items of one page of a list, and of one Describe call. Source: ECS API.
+pub const PAGE_MAX: usize = 100;
+/// History entries of one answer.
+pub const HISTORY_MAX: usize = 1_000;

@@ -1,0 +1,79 @@
+//! What the front door needs of the machine it runs on: images and logs. The executable gives an
+//! implementation; the door knows neither the image store nor the log files.
+
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use tokio::sync::mpsc;
+use windlass_model::id::TaskId;
+
+pub type Answered<'a, T> = Pin<Box<dyn Future<Output = Result<T, LocalError>> + Send + 'a>>;
+
+/// Why the machine did not do it: told to the caller as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    #[error("{0}")]
+    NotFound(String),
+    /// The caller's fault, or something in the way that the caller can clear.
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0}")]
+    Failed(String),
+}
+
+pub trait Local: Send + Sync + 'static {
+    fn list_images(&self) -> Answered<'_, Vec<ImageSummary>>;
+    /// Loads an archive that lies in [`Local::upload_dir`].
+    fn load_image(&self, archive: PathBuf) -> Answered<'_, Vec<ImageName>>;
+    fn pull_image(&self, reference: String) -> Answered<'_, ImageName>;
+    fn remove_image(&self, reference: String) -> Answered<'_, ()>;
+    /// Makes an image of a folder of this machine.
+    fn import_rootfs(&self, name: String, directory: PathBuf) -> Answered<'_, ImageName>;
+    /// The lines of a task's containers, oldest first.
+    fn read_logs(&self, query: LogQuery) -> Answered<'_, mpsc::Receiver<LogLine>>;
+    /// A folder for uploads, on the image store's disk.
+    fn upload_dir(&self) -> &Path;
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageSummary {
+    pub name: String,
+    pub digest: String,
+    pub size_bytes: u64,
+    pub layers: usize,
+    /// What uses it now: a pinned image is not removed.
+    pub pinned_by: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageName {
+    pub name: String,
+    pub digest: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogQuery {
+    pub task: TaskId,
+    /// All of the task's containers when empty.
+    pub containers: Vec<String>,
+    /// Only the last so many lines of each container.
+    pub tail: Option<usize>,
+    /// Goes on with new lines until the task's containers ended.
+    pub follow: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogLine {
+    pub container: String,
+    /// `stdout` or `stderr`.
+    pub stream: String,
+    /// RFC 3339, with nanoseconds.
+    pub timestamp: String,
+    pub text: String,
+    /// Whether the line goes on in the next record.
+    pub partial: bool,
+}

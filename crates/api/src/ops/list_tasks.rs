@@ -1,0 +1,95 @@
+//! ListTasks: ARNs, by default of tasks that are meant to run.
+
+use crate::ops::{Call, Input, unexpected};
+use windlass_cluster::Answer;
+use windlass_model::command::{Command, ListTasks};
+use windlass_model::status::Desired;
+use windlass_model::task::Launch;
+use windlass_wire::convert::identifier;
+use windlass_wire::ops::list_tasks::{DesiredStatus, ListTasksRequest, ListTasksResponse};
+use windlass_wire::shapes::task::LaunchType;
+use windlass_wire::{ApiError, ErrorCode};
+
+pub(super) async fn call(
+    call: &Call<'_>,
+    input: Input<ListTasksRequest>,
+) -> Result<ListTasksResponse, ApiError> {
+    let request = input.checked(ErrorCode::InvalidParameter)?;
+    let cluster = identifier::cluster(call.scope(), request.cluster.as_deref())?;
+    let instance = match request.container_instance.filter(|given| !given.is_empty()) {
+        None => None,
+        Some(given) => Some(
+            identifier::instance(call.scope(), &cluster, &given)?.ok_or_else(|| {
+                ApiError::invalid_parameter("The container instance does not exist.")
+            })?,
+        ),
+    };
+    let desired = match request.desired_status {
+        None | Some(DesiredStatus::Running) => Some(Desired::Running),
+        Some(DesiredStatus::Stopped) => Some(Desired::Stopped),
+        Some(DesiredStatus::Pending) => None,
+        Some(DesiredStatus::Other(other)) => {
+            return Err(ApiError::invalid_parameter(format!(
+                "Invalid desiredStatus '{other}'. It should be one of [RUNNING, PENDING, STOPPED]."
+            )));
+        }
+    };
+    let launch = match request.launch_type {
+        None => None,
+        Some(LaunchType::Ec2) => Some(Launch::Ec2),
+        Some(LaunchType::Fargate) => Some(Launch::Fargate),
+        Some(LaunchType::External) => Some(Launch::External),
+        Some(LaunchType::ManagedInstances | LaunchType::Other(_)) => {
+            return Err(ApiError::client(
+                "launch type should be one of [EC2,FARGATE,EXTERNAL]",
+            ));
+        }
+    };
+    if request.daemon_name.is_some_and(|name| !name.is_empty()) {
+        return Err(ApiError::unsupported(
+            "daemonName: managed daemons are not supported yet.",
+        ));
+    }
+    let some = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let (family, started_by, service) = (
+        some(request.family),
+        some(request.started_by),
+        some(request.service_name),
+    );
+    let others = family.is_some() || service.is_some() || instance.is_some();
+    if started_by.is_some() && others {
+        return Err(ApiError::invalid_parameter(
+            "startedBy must be the only filter when it is specified.",
+        ));
+    }
+    let query = call.query(format!(
+        "ListTasks {cluster} {instance:?} {family:?} {started_by:?} {service:?} {desired:?} {launch:?}"
+    ));
+    let tokens = &call.door.tokens;
+    let page = tokens.page(&query, request.max_results, request.next_token.as_deref())?;
+    let list = ListTasks {
+        cluster: cluster.clone(),
+        instance,
+        family,
+        started_by,
+        service,
+        desired,
+        launch,
+        page,
+    };
+    match call.ask(Command::ListTasks(list)).await? {
+        Answer::TaskIds { tasks, more } => Ok(ListTasksResponse {
+            next_token: tasks
+                .last()
+                .filter(|_| more)
+                .map(|last| tokens.token(&query, &last.to_string())),
+            task_arns: Some(
+                tasks
+                    .iter()
+                    .map(|task| call.scope().task(&cluster, *task))
+                    .collect(),
+            ),
+        }),
+        other => Err(unexpected(&other)),
+    }
+}

@@ -1,0 +1,92 @@
+//! What ECS has no operation for: target `Windlass.<Operation>` at the same door, signed alike.
+//! Documented in docs/windlass-api.md; the CLI uses nothing else.
+
+mod history;
+mod images;
+mod logs;
+mod nodes;
+mod status;
+
+use crate::caller::Caller;
+use crate::door::{Answer, Door, respond};
+use crate::local::LocalError;
+use crate::ops::Call;
+use http::HeaderMap;
+use hyper::body::Incoming;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use windlass_wire::{ApiError, ErrorCode, messages};
+
+const JSON: &str = "application/x-amz-json-1.1";
+
+/// Operations whose request body is streamed to disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Upload {
+    LoadImage,
+}
+
+/// Whether the request is an upload. Its signature covers the digest that it declares, which the
+/// bytes are held against as they arrive.
+pub(crate) fn streamed_upload(headers: &HeaderMap) -> Option<Upload> {
+    let target = headers.get("x-amz-target")?.to_str().ok()?;
+    (target == "Windlass.LoadImage").then_some(Upload::LoadImage)
+}
+
+pub(crate) async fn upload(
+    door: &Door,
+    operation: Upload,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Answer, ApiError> {
+    match operation {
+        Upload::LoadImage => images::load(door, headers, body).await,
+    }
+}
+
+pub(crate) async fn answer(
+    door: &Door,
+    caller: &Caller,
+    name: &str,
+    body: &[u8],
+) -> Result<Answer, ApiError> {
+    let call = Call { door, caller, body };
+    match name {
+        "AddNode" => nodes::add(&call).await,
+        "Backup" => status::backup(&call).await,
+        "DescribeHistory" => history::describe(&call).await,
+        "FindTask" => history::find_task(&call).await,
+        "GetLogs" => logs::get(&call).await,
+        "GetStatus" => status::get(&call),
+        "ImportRootfs" => images::import_rootfs(&call).await,
+        "ListImages" => images::list(&call).await,
+        "ListNodes" => nodes::list(&call).await,
+        "PullImage" => images::pull(&call).await,
+        "RemoveImage" => images::remove(&call).await,
+        "StopEverything" => nodes::stop_everything(&call).await,
+        _ => Err(messages::request::unknown_operation(&format!(
+            "Windlass.{name}"
+        ))),
+    }
+}
+
+/// A request's body; an empty one is `{}`.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body)
+        .map_err(|err| ApiError::new(ErrorCode::Serialization, format!("{err}.")))
+}
+
+fn json<T: Serialize>(value: &T) -> Result<Answer, ApiError> {
+    let body = serde_json::to_vec(value)
+        .map_err(|err| ApiError::new(ErrorCode::Server, format!("Rendering the answer: {err}.")))?;
+    Ok(respond(200, JSON, body))
+}
+
+fn local_error(err: LocalError) -> ApiError {
+    let code = match err {
+        LocalError::NotFound(_) => ErrorCode::ResourceNotFound,
+        LocalError::Refused(_) => ErrorCode::InvalidParameter,
+        LocalError::Failed(_) => ErrorCode::Server,
+    };
+    ApiError::new(code, err.to_string())
+}

@@ -1,0 +1,181 @@
+//! What happened to a task, and finding one by the first digits of its id.
+
+use super::{json, read};
+use crate::door::Answer;
+use crate::limits;
+use crate::ops::{Call, unexpected};
+use crate::reject::api_error;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use windlass_cluster::Answer as Decided;
+use windlass_model::arn::Arn;
+use windlass_model::command::Command;
+use windlass_model::history::{Entry, Event};
+use windlass_model::id::TaskId;
+use windlass_model::placement::Refused;
+use windlass_wire::ApiError;
+use windlass_wire::convert::{TaskParts, refusal_reason, show_task, stopped_reason};
+
+#[derive(Deserialize)]
+struct FindTask {
+    /// A task's ARN, its id, or a unique prefix of it.
+    task: String,
+}
+
+/// The one task that is meant, with its whole record.
+pub(super) async fn find_task(call: &Call<'_>) -> Result<Answer, ApiError> {
+    let FindTask { task } = read(call.body)?;
+    let id = match Arn::parse(&task) {
+        Some(arn) => arn.resource.rsplit('/').next().unwrap_or("").to_owned(),
+        None => task,
+    };
+    match call.ask(Command::FindTask(id)).await? {
+        Decided::Task(view) => {
+            let parts = TaskParts {
+                spec: &view.spec,
+                state: &view.state,
+                definition: &view.definition,
+                connected: view.connected,
+            };
+            json(&json!({ "task": show_task(call.scope(), parts, true) }))
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+#[derive(Deserialize)]
+struct DescribeHistory {
+    /// `task/<id>`, `cluster/<name>`, `instance/<id>` or `definition/<family>:<revision>`.
+    subject: String,
+    limit: Option<usize>,
+}
+
+/// Newest first.
+pub(super) async fn describe(call: &Call<'_>) -> Result<Answer, ApiError> {
+    let DescribeHistory { subject, limit } = read(call.body)?;
+    let limit = limit
+        .unwrap_or(limits::HISTORY_MAX)
+        .min(limits::HISTORY_MAX);
+    let entries = call.door.leader.history(&subject, limit).await;
+    let entries = entries.map_err(|refused| api_error(call.scope(), refused))?;
+    if entries.is_empty() && !known(call, &subject).await? {
+        return Err(ApiError::new(
+            windlass_wire::ErrorCode::ResourceNotFound,
+            format!("Nothing is known of {subject}."),
+        ));
+    }
+    let shown: Vec<Value> = entries.iter().map(show).collect();
+    json(&json!({ "subject": subject, "entries": shown }))
+}
+
+async fn known(call: &Call<'_>, subject: &str) -> Result<bool, ApiError> {
+    let Some(id) = subject.strip_prefix("task/") else {
+        return Ok(true);
+    };
+    let Ok(task) = id.parse::<TaskId>() else {
+        return Ok(false);
+    };
+    Ok(call.ask(Command::FindTask(task.to_string())).await.is_ok())
+}
+
+fn show(entry: &Entry) -> Value {
+    let mut shown = event(&entry.event);
+    if let Some(members) = shown.as_object_mut() {
+        members.insert("atMs".into(), entry.at.0.into());
+    }
+    shown
+}
+
+fn event(event: &Event) -> Value {
+    match event {
+        Event::Created { by } => json!({ "event": "created", "by": by }),
+        Event::Deleted { by } => json!({ "event": "deleted", "by": by }),
+        Event::Placed {
+            instance,
+            node,
+            definition,
+            considered,
+            fitting,
+        } => json!({
+            "event": "placed",
+            "containerInstance": instance.to_string(),
+            "node": node.to_string(),
+            "taskDefinition": definition.to_string(),
+            "considered": considered,
+            "fitting": fitting,
+        }),
+        Event::NotPlaced {
+            definition,
+            refused,
+            total,
+        } => json!({
+            "event": "notPlaced",
+            "taskDefinition": definition.to_string(),
+            "refused": refused.iter().map(refusal).collect::<Vec<_>>(),
+            "total": total,
+        }),
+        Event::TaskStatus { from, to } => {
+            json!({ "event": "taskStatus", "from": from.as_str(), "to": to.as_str() })
+        }
+        Event::ContainerStatus {
+            container,
+            to,
+            exit_code,
+            reason,
+            oom,
+        } => json!({
+            "event": "containerStatus",
+            "container": container,
+            "to": to.as_str(),
+            "exitCode": exit_code,
+            "reason": reason.as_ref().map(|r| format!("{}: {}", r.name.as_str(), r.detail)),
+            "peakBytes": oom.map(|oom| oom.peak_bytes),
+            "limitBytes": oom.map(|oom| oom.limit_bytes),
+        }),
+        Event::Health {
+            container,
+            health,
+            output,
+        } => json!({
+            "event": "health",
+            "container": container,
+            "health": health.as_str(),
+            "output": output,
+        }),
+        Event::StopWanted(stop) => json!({
+            "event": "stopWanted",
+            "reason": stopped_reason(&stop.reason),
+            "detail": stop_detail(stop),
+        }),
+        Event::Note(text) => json!({ "event": "note", "text": text }),
+        Event::NodeConnected { node } => {
+            json!({ "event": "nodeConnected", "node": node.to_string() })
+        }
+        Event::NodeDisconnected { node } => {
+            json!({ "event": "nodeDisconnected", "node": node.to_string() })
+        }
+        Event::LastLines { container, lines } => {
+            json!({ "event": "lastLines", "container": container, "lines": lines })
+        }
+    }
+}
+
+/// Who asked, or which container ended.
+fn stop_detail(stop: &windlass_model::stop::Stop) -> Value {
+    use windlass_model::stop::StopReason;
+    match &stop.reason {
+        StopReason::User { by, .. } => json!({ "by": by }),
+        StopReason::EssentialContainerExited { container } => json!({ "container": container }),
+        StopReason::FailedToStart(reason) => {
+            json!({ "error": format!("{}: {}", reason.name.as_str(), reason.detail) })
+        }
+        _ => Value::Null,
+    }
+}
+
+fn refusal(refused: &Refused) -> Value {
+    json!({
+        "containerInstance": refused.instance.to_string(),
+        "reason": refusal_reason(&refused.refusal),
+    })
+}

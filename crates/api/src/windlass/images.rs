@@ -1,0 +1,142 @@
+//! Images of the machine: list, load, pull, import, remove.
+
+use super::{json, local_error, read};
+use crate::door::{Answer, Door};
+use crate::limits;
+use crate::ops::Call;
+use http::HeaderMap;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::path::PathBuf;
+use tokio::io::AsyncWriteExt;
+use windlass_wire::{ApiError, ErrorCode, messages};
+
+#[derive(Serialize)]
+struct Images<T> {
+    images: Vec<T>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    image: String,
+}
+
+#[derive(Deserialize)]
+struct Imported {
+    name: String,
+    directory: PathBuf,
+}
+
+pub(super) async fn list(call: &Call<'_>) -> Result<Answer, ApiError> {
+    let images = call.door.local.list_images().await.map_err(local_error)?;
+    json(&Images { images })
+}
+
+pub(super) async fn pull(call: &Call<'_>) -> Result<Answer, ApiError> {
+    let Named { image } = read(call.body)?;
+    let pulled = call
+        .door
+        .local
+        .pull_image(image)
+        .await
+        .map_err(local_error)?;
+    json(&Images {
+        images: vec![pulled],
+    })
+}
+
+pub(super) async fn remove(call: &Call<'_>) -> Result<Answer, ApiError> {
+    let Named { image } = read(call.body)?;
+    call.door
+        .local
+        .remove_image(image)
+        .await
+        .map_err(local_error)?;
+    json(&serde_json::json!({}))
+}
+
+pub(super) async fn import_rootfs(call: &Call<'_>) -> Result<Answer, ApiError> {
+    let Imported { name, directory } = read(call.body)?;
+    let image = call
+        .door
+        .local
+        .import_rootfs(name, directory)
+        .await
+        .map_err(local_error)?;
+    json(&Images {
+        images: vec![image],
+    })
+}
+
+/// Removes an upload however its request ends.
+struct Upload(PathBuf);
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Err(err) = std::fs::remove_file(&self.0) {
+            tracing::debug!(%err, path = %self.0.display(), "an upload could not be removed");
+        }
+    }
+}
+
+/// The body is an archive, streamed to a file and held against the digest that was signed.
+pub(super) async fn load(
+    door: &Door,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Answer, ApiError> {
+    let declared = headers
+        .get("x-amz-content-sha256")
+        .and_then(|value| value.to_str().ok());
+    let path = door
+        .local
+        .upload_dir()
+        .join(format!("upload-{:032x}", rand::random::<u128>()));
+    let failed = |err: std::io::Error| {
+        ApiError::new(
+            ErrorCode::Server,
+            format!("Writing the upload to {}: {err}.", path.display()),
+        )
+    };
+    let mut file = tokio::fs::File::create_new(&path).await.map_err(failed)?;
+    let upload = Upload(path.clone());
+    let mut digest = Sha256::new();
+    let mut length: u64 = 0;
+    let mut body = body;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|err| {
+            ApiError::new(
+                ErrorCode::Serialization,
+                format!("The upload was cut: {err}."),
+            )
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        length = length.saturating_add(data.len() as u64);
+        if length > limits::UPLOAD_BYTES_MAX {
+            return Err(ApiError::new(
+                ErrorCode::RequestEntityTooLarge,
+                format!(
+                    "An upload may have {} bytes at most.",
+                    limits::UPLOAD_BYTES_MAX
+                ),
+            ));
+        }
+        digest.update(&data);
+        file.write_all(&data).await.map_err(failed)?;
+    }
+    file.flush().await.map_err(failed)?;
+    drop(file);
+    if declared != Some(hex::encode(digest.finalize()).as_str()) {
+        return Err(messages::request::signature_mismatch());
+    }
+    let images = door
+        .local
+        .load_image(upload.0.clone())
+        .await
+        .map_err(local_error)?;
+    json(&Images { images })
+}
