@@ -88,7 +88,7 @@ pub(crate) fn add_bridge(
     socket.execute(&batch)
 }
 
-/// Makes a pair of links: the host's end up and on the bridge, the other up in the namespace.
+/// Makes a pair of links: the host's end up and on the bridge, the other in the namespace.
 ///
 /// One send, three requests: the host's end goes up only when it has its settings.
 pub(crate) fn add_pair(socket: &Socket, pair: &Pair<'_>) -> Result<(), SocketError> {
@@ -113,7 +113,8 @@ pub(crate) fn add_pair(socket: &Socket, pair: &Pair<'_>) -> Result<(), SocketErr
 }
 
 fn peer(m: &mut Encoder<'_>, pair: &Pair<'_>) -> Result<(), EncodeError> {
-    m.raw(&link_header(0, UP));
+    // Down: the kernel refuses to bring up an end whose other end is still being made.
+    m.raw(&link_header(0, 0));
     m.text(IFLA_IFNAME, pair.task_name)?;
     m.u32_ne(IFLA_MTU, pair.mtu)?;
     m.attribute(IFLA_ADDRESS, &pair.task_mac)?;
@@ -212,7 +213,7 @@ pub(crate) fn add_address(
     }
 }
 
-/// Gives a task's link its address and the way out, in one send.
+/// Brings a task's link up and gives it its address and the way out, in one send.
 pub(crate) fn configure(
     socket: &Socket,
     index: u32,
@@ -224,6 +225,10 @@ pub(crate) fn configure(
     const BOOT: u8 = 3;
     const UNICAST: u8 = 1;
     let mut batch = Batch::new();
+    batch.message(NEW_LINK, ACK, |m| {
+        m.raw(&link_header(index, UP));
+        Ok(())
+    })?;
     batch.message(NEW_ADDRESS, CREATE_EXCLUSIVE | ACK, |m| {
         new_address(m, index, address, prefix)
     })?;

@@ -210,7 +210,12 @@ impl Network {
     /// [`Error::PortInUse`], [`Error::NoPort`], [`Error::HostAddress`], [`Error::Target`], or
     /// what the kernel refuses.
     pub async fn publish(&self, mappings: &[PortMapping]) -> Result<Vec<PortMapping>> {
-        let given = self.reserve(mappings)?;
+        let (given, refused) = self.reserve(mappings);
+        if let Some(error) = refused {
+            self.free_ports(given.iter().map(PortMapping::key).collect())
+                .await;
+            return Err(error);
+        }
         let elements: Vec<_> = given
             .iter()
             .map(|mapping| (mapping.key(), mapping.target))
@@ -228,8 +233,8 @@ impl Network {
         let added = self.0.kernel.run(work).await;
         let added = added.and_then(|added| added.trying(|| "publish ports".into()));
         if let Err(error) = added {
-            let mut state = self.state();
-            state.ports.remove(given.iter().map(PortMapping::key));
+            self.free_ports(given.iter().map(PortMapping::key).collect())
+                .await;
             return Err(error);
         }
         Ok(given)
@@ -263,9 +268,7 @@ impl Network {
         // The reservation outlives the rule and the connections: nobody gets the port before.
         errors.extend(self.remove_rules(None, keys.clone()).await.err());
         errors.extend(forget(flows).await.err());
-        let mut state = self.state();
-        state.ports.remove(keys);
-        drop(state);
+        self.free_ports(keys).await;
         finish("unpublish ports".into(), errors)
     }
 
@@ -279,8 +282,9 @@ impl Network {
         self.0.folder.path(name)?;
         let (interface, keys) = self.forget_sandbox(name);
         let (folder, owned) = (self.0.folder.clone(), name.to_owned());
-        let (rules, removed) = tokio::join!(
-            self.remove_rules(interface, keys),
+        let (rules, (), removed) = tokio::join!(
+            self.remove_rules(interface, keys.clone()),
+            self.free_ports(keys),
             blocking(move || folder.remove(&owned)),
         );
         // Only now does looking make sense.
@@ -337,7 +341,8 @@ impl Network {
         }
         // The watcher must not put back what goes now.
         self.0.abort_tasks();
-        self.state().ports.clear();
+        let keys = self.state().ports.keys();
+        self.free_ports(keys).await;
         let (prefix, name) = (
             self.0.installation.link_prefix(),
             self.0.installation.bridge(),
@@ -396,9 +401,10 @@ impl Network {
         Ok((attached, sandbox.socket.take()))
     }
 
-    fn reserve(&self, mappings: &[PortMapping]) -> Result<Vec<PortMapping>> {
+    /// Reserves host ports up to the first that is refused.
+    fn reserve(&self, mappings: &[PortMapping]) -> (Vec<PortMapping>, Option<Error>) {
         let mut state = self.state();
-        let mut given: Vec<PortMapping> = Vec::new();
+        let mut given = Vec::new();
         for mapping in mappings {
             let reserved = if state.addresses.is_taken(*mapping.target.ip()) {
                 state.ports.reserve(*mapping)
@@ -407,13 +413,17 @@ impl Network {
             };
             match reserved {
                 Ok(reserved) => given.push(reserved),
-                Err(error) => {
-                    state.ports.remove(given.iter().map(PortMapping::key));
-                    return Err(error);
-                }
+                Err(error) => return (given, Some(error)),
             }
         }
-        Ok(given)
+        (given, None)
+    }
+
+    async fn free_ports(&self, keys: Vec<PortKey>) {
+        let relays = self.state().ports.remove(keys);
+        for relay in relays {
+            relay.close().await;
+        }
     }
 
     /// Takes a sandbox out of the state. Answers its link and ports, whose rules must go.
@@ -424,7 +434,6 @@ impl Network {
             return (None, Vec::new());
         };
         let keys = state.ports.of(attached.address);
-        state.ports.remove(keys.iter().copied());
         state.addresses.release(attached.address);
         state
             .quarantine

@@ -79,7 +79,7 @@ pub(crate) struct Ports {
 struct Published {
     target: SocketAddrV4,
     /// Absent for a port of an earlier run that another program took meanwhile.
-    _relay: Option<Relay>,
+    relay: Option<Relay>,
 }
 
 impl Ports {
@@ -127,7 +127,7 @@ impl Ports {
         let result = self.reserve_exact(mapping);
         let published = Published {
             target: mapping.target,
-            _relay: None,
+            relay: None,
         };
         self.published.entry(mapping.key()).or_insert(published);
         result
@@ -151,17 +151,18 @@ impl Ports {
         })?;
         let published = Published {
             target: mapping.target,
-            _relay: Some(relay),
+            relay: Some(relay),
         };
         self.published.insert(key, published);
         Ok(())
     }
 
-    /// Ends reservations and their relays.
-    pub(crate) fn remove(&mut self, keys: impl IntoIterator<Item = PortKey>) {
-        for key in keys {
-            self.published.remove(&key);
-        }
+    /// Forgets reservations. The ports are free when the relays answered are closed.
+    pub(crate) fn remove(&mut self, keys: impl IntoIterator<Item = PortKey>) -> Vec<Relay> {
+        let removed = keys
+            .into_iter()
+            .filter_map(|key| self.published.remove(&key));
+        removed.filter_map(|published| published.relay).collect()
     }
 
     /// The mappings that lead to this address.
@@ -174,9 +175,9 @@ impl Ports {
             .collect()
     }
 
-    /// Ends all.
-    pub(crate) fn clear(&mut self) {
-        self.published.clear();
+    /// All mappings.
+    pub(crate) fn keys(&self) -> Vec<PortKey> {
+        self.published.keys().copied().collect()
     }
 }
 

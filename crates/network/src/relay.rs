@@ -8,12 +8,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::net;
 use tokio::sync::Semaphore;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::limits;
 
@@ -29,15 +29,25 @@ impl Limits {
 
 /// The sockets of one published port. Dropping it closes them, and the connections they carry.
 #[derive(Debug, Default)]
-pub(crate) struct Relay(Vec<AbortHandle>);
+pub(crate) struct Relay(Vec<JoinHandle<()>>);
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.0.iter().for_each(AbortHandle::abort);
+        self.0.iter().for_each(JoinHandle::abort);
     }
 }
 
 impl Relay {
+    /// Ends the relay, and returns when its sockets are closed and the port is free. Dropping it
+    /// ends it too, but somewhat later.
+    pub(crate) async fn close(mut self) {
+        for task in self.0.drain(..) {
+            task.abort();
+            // It was aborted: that is no error.
+            let _ = task.await;
+        }
+    }
+
     pub(crate) fn add_tcp(
         &mut self,
         listener: TcpListener,
@@ -47,7 +57,7 @@ impl Relay {
         listener.set_nonblocking(true)?;
         let listener = net::TcpListener::from_std(listener)?;
         let task = tokio::spawn(accept(listener, target, limits.clone()));
-        self.0.push(task.abort_handle());
+        self.0.push(task);
         Ok(())
     }
 
@@ -55,7 +65,7 @@ impl Relay {
         socket.set_nonblocking(true)?;
         let socket = net::UdpSocket::from_std(socket)?;
         let task = tokio::spawn(relay_datagrams(socket, target));
-        self.0.push(task.abort_handle());
+        self.0.push(task);
         Ok(())
     }
 }
@@ -112,7 +122,7 @@ async fn relay_datagrams(socket: net::UdpSocket, target: SocketAddrV4) {
                         let Ok(upstream) = connect(target).await else { continue };
                         let upstream = Arc::new(upstream);
                         peers.insert(peer, Arc::clone(&upstream));
-                        answers.spawn(answer(Arc::clone(&socket), Arc::clone(&upstream), peer));
+                        answers.spawn(answer(Arc::downgrade(&socket), Arc::clone(&upstream), peer));
                         upstream
                     }
                 };
@@ -130,7 +140,7 @@ async fn connect(target: SocketAddrV4) -> io::Result<net::UdpSocket> {
 
 /// Carries answers back until none comes for a while. Returns whose they were.
 async fn answer(
-    socket: Arc<net::UdpSocket>,
+    socket: Weak<net::UdpSocket>,
     upstream: Arc<net::UdpSocket>,
     peer: SocketAddr,
 ) -> SocketAddr {
@@ -139,7 +149,11 @@ async fn answer(
         match tokio::time::timeout(limits::RELAY_UDP_IDLE, upstream.recv(&mut buffer)).await {
             Err(_) => return peer,
             Ok(Ok(length)) => {
-                let _ = socket.send_to(&buffer[..length], peer).await;
+                // Held for this moment only, so that the port is free when the relay has ended.
+                let Some(socket) = socket.upgrade() else {
+                    return peer;
+                };
+                let _ = socket.try_send_to(&buffer[..length], peer);
             }
             // The container does not listen yet.
             Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(10)).await,

@@ -113,6 +113,10 @@ fn a_restarted_agent_takes_over() {
         let published = SocketAddr::from(([192, 0, 2, 2], ports[0].host_port));
         let neighbour = Some(&*machine.neighbour);
         assert!(ask(neighbour, published).is_ok(), "works without an agent");
+        // The sockets of the first are closed by its runtime, somewhat later.
+        while TcpListener::bind(("127.0.0.1", ports[0].host_port)).is_err() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
 
         let mut options = machine.options("test");
         options.sandboxes = vec![Existing {
