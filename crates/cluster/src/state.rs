@@ -132,11 +132,8 @@ impl State {
         for row in self.rows() {
             fresh.put(&row);
         }
-        if fresh.index != self.index {
-            wrong.push(format!(
-                "indexes differ from their rows: kept {:?}, recomputed {:?}",
-                self.index, fresh.index
-            ));
+        for name in self.index.differences(&fresh.index) {
+            wrong.push(format!("index {name} differs from what its rows give"));
         }
         for (id, ledger) in &self.index.ledgers {
             match self.nodes.get(id) {
