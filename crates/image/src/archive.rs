@@ -124,7 +124,9 @@ impl Store {
         tar.follow_symlinks(false);
         // A socket can be no part of an image; the builder leaves it out.
         tar.append_dir_all(".", folder).map_err(cannot_read)?;
-        let written = tar.into_inner().and_then(|b| b.into_inner().map_err(|e| e.into_error()));
+        let written = tar
+            .into_inner()
+            .and_then(|b| b.into_inner().map_err(|e| e.into_error()));
         written.map_err(cannot_read)?;
         let mut layer = File::open(temporary.path()).at("open", temporary.path())?;
         let received = self.receive(&mut layer, "the folder")?;
@@ -138,17 +140,26 @@ impl Store {
         });
         let layer = descriptor(OCI_LAYER, received.digest, received.bytes);
         let image = assemble(name, config.to_string().into_bytes(), vec![layer])?;
-        let found = Found { names: vec![name.clone()], index: None, image };
+        let found = Found {
+            names: vec![name.clone()],
+            index: None,
+            image,
+        };
         if !options.replace {
             self.check_names(&found)?;
         }
         let mut members = Members::from([(Vec::new(), received.into())]);
         let loaded = self.install_swept(found, &mut members, progress)?;
-        loaded.into_iter().next().ok_or_else(|| Error::archive("it has no image"))
+        loaded
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::archive("it has no image"))
     }
 
     fn receive(&self, source: &mut impl Read, what: &str) -> Result<Received> {
-        self.inner.files.receive(source, what, self.inner.limits.blob_bytes)
+        self.inner
+            .files
+            .receive(source, what, self.inner.limits.blob_bytes)
     }
 
     fn read_members(&self, source: impl Read + Send, progress: ProgressFn<'_>) -> Result<Members> {
@@ -168,8 +179,14 @@ impl Store {
                     continue;
                 }
                 let shown = format!("member \"{}\"", entry.path.escape_ascii());
-                let name = entry.path.strip_prefix(b"./").unwrap_or(&entry.path).to_vec();
-                let member = self.receive(&mut entries, &shown).map_err(io::Error::other)?;
+                let name = entry
+                    .path
+                    .strip_prefix(b"./")
+                    .unwrap_or(&entry.path)
+                    .to_vec();
+                let member = self
+                    .receive(&mut entries, &shown)
+                    .map_err(io::Error::other)?;
                 bytes += member.bytes;
                 if members.insert(name, member.into()).is_some() {
                     return Err(io::Error::other(Error::archive(format!("two of {shown}"))));
@@ -202,9 +219,16 @@ impl Store {
                 None => continue,
             };
             let (image, index) = self.oci_image(members, entry, &name, 1)?;
-            match found.iter_mut().find(|f| f.image.digest == image.digest && f.index == index) {
+            match found
+                .iter_mut()
+                .find(|f| f.image.digest == image.digest && f.index == index)
+            {
                 Some(same) => same.names.push(name),
-                None => found.push(Found { names: vec![name], index, image }),
+                None => found.push(Found {
+                    names: vec![name],
+                    index,
+                    image,
+                }),
             }
         }
         if found.is_empty() {
@@ -223,7 +247,10 @@ impl Store {
         let limits = &self.inner.limits;
         if depth > limits.index_depth {
             let what = "the nesting of indexes".to_string();
-            return Err(Error::Limit { what, limit: limits.index_depth as u64 });
+            return Err(Error::Limit {
+                what,
+                limit: limits.index_depth as u64,
+            });
         }
         let json = self.content(members, entry, limits.manifest_bytes)?;
         let promised = Some(entry.media_type.as_str()).filter(|m| !m.is_empty());
@@ -282,7 +309,10 @@ impl Store {
             }
             if saved.layers.len() > limits.layers {
                 let what = "the number of layers".to_string();
-                return Err(Error::Limit { what, limit: limits.layers as u64 });
+                return Err(Error::Limit {
+                    what,
+                    limit: limits.layers as u64,
+                });
             }
             let config = self.small(members, saved.config.as_bytes(), limits.config_bytes)?;
             let mut layers = Vec::new();
@@ -291,7 +321,11 @@ impl Store {
                 layers.push(descriptor(media_type(member), member.digest, member.bytes));
             }
             let image = assemble(&names[0], config, layers)?;
-            found.push(Found { names, index: None, image });
+            found.push(Found {
+                names,
+                index: None,
+                image,
+            });
         }
         if found.is_empty() {
             return Err(Error::archive("its manifest.json lists no image"));
@@ -305,11 +339,18 @@ impl Store {
         let member = member(members, name)?;
         if member.bytes > bytes_max {
             let what = format!("the size of archive member \"{}\"", name.escape_ascii());
-            return Err(Error::Limit { what, limit: bytes_max });
+            return Err(Error::Limit {
+                what,
+                limit: bytes_max,
+            });
         }
         // Not larger than the limit just checked, which fits memory.
         let mut bytes = vec![0; member.bytes as usize];
-        member.temporary.file.read_exact_at(&mut bytes, 0).at("read", member.temporary.path())?;
+        member
+            .temporary
+            .file
+            .read_exact_at(&mut bytes, 0)
+            .at("read", member.temporary.path())?;
         Ok(bytes)
     }
 
@@ -317,7 +358,11 @@ impl Store {
         for reference in &found.names {
             let new = found.image.digest;
             if let Some(existing) = self.inner.named(reference).filter(|d| *d != new) {
-                return Err(Error::TagExists { reference: reference.clone(), existing, new });
+                return Err(Error::TagExists {
+                    reference: reference.clone(),
+                    existing,
+                    new,
+                });
             }
         }
         Ok(())
@@ -351,7 +396,10 @@ impl Store {
             if inner.files.blob(&layer.digest).exists() {
                 continue;
             }
-            let key = members.iter().find(|(_, m)| m.digest == layer.digest).map(|(k, _)| k.clone());
+            let key = members
+                .iter()
+                .find(|(_, m)| m.digest == layer.digest)
+                .map(|(k, _)| k.clone());
             let Some(member) = key.and_then(|key| members.remove(&key)) else {
                 let name = format!("blobs/sha256/{}", layer.digest.hex());
                 return Err(match members.get(name.as_bytes()) {
@@ -373,17 +421,32 @@ impl Store {
             member.temporary.keep_as(&inner.files.blob(&layer.digest))?;
         }
         let open = |at: usize| inner.open_blob(&layers[at].digest);
-        let source = Source { open: &open, keeps_layers: true };
+        let source = Source {
+            open: &open,
+            keeps_layers: true,
+        };
         let digest = found.image.digest;
         inner.install(found.image, &source, &found.names, found.index, progress)?;
-        Ok(found.names.into_iter().map(|reference| Loaded { reference, digest }).collect())
+        Ok(found
+            .names
+            .into_iter()
+            .map(|reference| Loaded { reference, digest })
+            .collect())
     }
 }
 
 impl From<Received> for Member {
     fn from(received: Received) -> Self {
-        let Received { temporary, digest, bytes } = received;
-        Self { temporary, digest, bytes }
+        let Received {
+            temporary,
+            digest,
+            bytes,
+        } = received;
+        Self {
+            temporary,
+            digest,
+            bytes,
+        }
     }
 }
 
@@ -409,7 +472,10 @@ fn saved_is_only(manifest_json: &[u8]) -> bool {
 
 fn member<'a>(members: &'a Members, name: &[u8]) -> Result<&'a Member> {
     members.get(name).ok_or_else(|| {
-        Error::archive(format!("it has no regular member \"{}\"", name.escape_ascii()))
+        Error::archive(format!(
+            "it has no regular member \"{}\"",
+            name.escape_ascii()
+        ))
     })
 }
 
@@ -425,14 +491,20 @@ fn media_type(member: &Member) -> &'static str {
 
 fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
     let media_type = media_type.to_string();
-    Descriptor { media_type, digest, size, platform: None, annotations: BTreeMap::new() }
+    Descriptor {
+        media_type,
+        digest,
+        size,
+        platform: None,
+        annotations: BTreeMap::new(),
+    }
 }
 
 /// An image that comes without a manifest gets one.
 fn assemble(name: &Reference, config: Vec<u8>, layers: Vec<Descriptor>) -> Result<Checked> {
     let config_descriptor = descriptor(OCI_CONFIG, Digest::of(&config), config.len() as u64);
     let manifest = Manifest::new(config_descriptor, layers);
-    let json = serde_json::to_vec(&manifest)
-        .map_err(|e| Error::document("manifest", e.to_string()))?;
+    let json =
+        serde_json::to_vec(&manifest).map_err(|e| Error::document("manifest", e.to_string()))?;
     Checked::new(&name.to_string(), json, manifest, config)
 }

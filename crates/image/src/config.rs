@@ -53,10 +53,12 @@ pub struct ExposedPort {
 
 /// A transport protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names say all")]
 pub enum Protocol {
+    /// The default of EXPOSE.
     Tcp,
+    /// Datagrams.
     Udp,
+    /// Hardly used; kept because images may say it.
     Sctp,
 }
 
@@ -108,7 +110,10 @@ impl ImageConfig {
             env: environment(process.env)?,
             working_dir: working_dir(process.working_dir)?,
             user: user(process.user)?,
-            stop_signal: process.stop_signal.as_deref().map_or(Ok(None), stop_signal)?,
+            stop_signal: process
+                .stop_signal
+                .as_deref()
+                .map_or(Ok(None), stop_signal)?,
             exposed_ports: ports(process.exposed_ports)?,
             volumes: volumes(process.volumes)?,
             labels: process.labels.unwrap_or_default(),
@@ -151,7 +156,10 @@ pub fn signal_number(text: &str) -> Option<i32> {
 fn strings(field: &str, values: Option<Vec<String>>) -> Result<Vec<String>> {
     let values = values.unwrap_or_default();
     if values.len() > STRINGS_MAX {
-        return Err(bad(format!("{field} has {} values, more than {STRINGS_MAX}", values.len())));
+        return Err(bad(format!(
+            "{field} has {} values, more than {STRINGS_MAX}",
+            values.len()
+        )));
     }
     for value in &values {
         if value.len() > STRING_BYTES_MAX {
@@ -192,7 +200,10 @@ fn working_dir(value: Option<String>) -> Result<String> {
 fn user(value: Option<String>) -> Result<Option<String>> {
     match value.filter(|user| !user.is_empty()) {
         Some(user) if user.len() > USER_BYTES_MAX || user.contains(char::is_control) => {
-            Err(bad(format!("User {:?} is no user", user.chars().take(80).collect::<String>())))
+            Err(bad(format!(
+                "User {:?} is no user",
+                user.chars().take(80).collect::<String>()
+            )))
         }
         user => Ok(user),
     }
@@ -202,7 +213,10 @@ fn stop_signal(text: &str) -> Result<Option<i32>> {
     match text {
         "" => Ok(None),
         _ => signal_number(text).map(Some).ok_or_else(|| {
-            bad(format!("StopSignal {:?} is no signal", text.chars().take(80).collect::<String>()))
+            bad(format!(
+                "StopSignal {:?} is no signal",
+                text.chars().take(80).collect::<String>()
+            ))
         }),
     }
 }
@@ -238,10 +252,15 @@ fn ports(values: Option<BTreeMap<String, serde_json::Value>>) -> Result<Vec<Expo
 fn volumes(values: Option<BTreeMap<String, serde_json::Value>>) -> Result<Vec<String>> {
     let path = |text: String| match absolute(&text) {
         Some(path) if path != "/" => Ok(path),
-        _ => Err(bad(format!("Volumes has {text:?}, which is no absolute path below /"))),
+        _ => Err(bad(format!(
+            "Volumes has {text:?}, which is no absolute path below /"
+        ))),
     };
-    let volumes: Vec<String> =
-        values.unwrap_or_default().into_keys().map(path).collect::<Result<_>>()?;
+    let volumes: Vec<String> = values
+        .unwrap_or_default()
+        .into_keys()
+        .map(path)
+        .collect::<Result<_>>()?;
     if volumes.len() > STRINGS_MAX {
         return Err(bad(format!("Volumes has more than {STRINGS_MAX} paths")));
     }
@@ -254,7 +273,10 @@ fn absolute(text: &str) -> Option<String> {
     if text.len() > PATH_BYTES_MAX || text.contains(char::is_control) {
         return None;
     }
-    let parts: Vec<&str> = inside.split('/').filter(|p| !matches!(*p, "" | ".")).collect();
+    let parts: Vec<&str> = inside
+        .split('/')
+        .filter(|p| !matches!(*p, "" | "."))
+        .collect();
     (!parts.contains(&"..")).then(|| format!("/{}", parts.join("/")))
 }
 
@@ -306,7 +328,11 @@ mod tests {
 
     #[test]
     fn nothing_said() {
-        for text in ["null", "{}", r#"{"Cmd":null,"Env":null,"User":"","WorkingDir":""}"#] {
+        for text in [
+            "null",
+            "{}",
+            r#"{"Cmd":null,"Env":null,"User":"","WorkingDir":""}"#,
+        ] {
             let config = parse(text).unwrap();
             assert_eq!(config.working_dir, "/");
             assert_eq!((config.user, config.stop_signal), (None, None));
@@ -342,7 +368,11 @@ mod tests {
             r#"{"ExposedPorts":{"80/quic":{}}}"#,
             &long,
         ] {
-            assert!(parse(text).is_err(), "{} was accepted", &text[..text.len().min(80)]);
+            assert!(
+                parse(text).is_err(),
+                "{} was accepted",
+                &text[..text.len().min(80)]
+            );
         }
         assert!(ImageConfig::parse(br#"{"os":"windows","rootfs":{}}"#).is_err());
         assert!(ImageConfig::parse(br#"{"rootfs":{"diff_ids":["sha256:../x"]}}"#).is_err());

@@ -129,7 +129,9 @@ impl<R: Read> Entries<R> {
     fn expect_content(&mut self, size: u64) -> io::Result<()> {
         self.content = size;
         self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
-        size.checked_add(self.padding).map(drop).ok_or_else(|| bad("a size beyond all bounds"))
+        size.checked_add(self.padding)
+            .map(drop)
+            .ok_or_else(|| bad("a size beyond all bounds"))
     }
 
     fn skip_content(&mut self) -> io::Result<()> {
@@ -204,7 +206,9 @@ impl<R: Read> Entries<R> {
 
 impl<R: Read> Read for Entries<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let want = buffer.len().min(usize::try_from(self.content).unwrap_or(usize::MAX));
+        let want = buffer
+            .len()
+            .min(usize::try_from(self.content).unwrap_or(usize::MAX));
         if want == 0 {
             return Ok(0);
         }
@@ -232,17 +236,28 @@ fn entry(
         b'5' => Kind::Folder,
         b'6' => Kind::Fifo,
         b'S' => return Err(bad("a GNU sparse file, which OCI layers may not hold")),
-        other => return Err(bad(format!("an entry of unknown type {:?}", char::from(other)))),
+        other => {
+            return Err(bad(format!(
+                "an entry of unknown type {:?}",
+                char::from(other)
+            )));
+        }
     };
     let size = match (kind, extensions.size.unwrap_or(header_size)) {
         (Kind::File, size) => size,
         // Only files have content. Some writers give the size of a hard link's target, some a
         // folder's: as the format's readers differ here, anything but zero is refused.
         (_, 0) => 0,
-        (_, size) => return Err(bad(format!("an entry without content that claims {size} bytes"))),
+        (_, size) => {
+            return Err(bad(format!(
+                "an entry without content that claims {size} bytes"
+            )));
+        }
     };
     let path = extensions.path.map_or_else(|| header_path(header), Ok)?;
-    let link = extensions.link.unwrap_or_else(|| text(&header[157..257]).to_vec());
+    let link = extensions
+        .link
+        .unwrap_or_else(|| text(&header[157..257]).to_vec());
     for name in [&path, &link] {
         if name.len() > path_max {
             return Err(bad(format!("a name of {} bytes", name.len())));
@@ -263,8 +278,12 @@ fn entry(
     Ok(Entry {
         kind,
         mode: (number(&header[100..108], "mode")? & 0o7777) as u32,
-        uid: id(extensions.uid.map_or_else(|| number(&header[108..116], "uid"), Ok)?)?,
-        gid: id(extensions.gid.map_or_else(|| number(&header[116..124], "gid"), Ok)?)?,
+        uid: id(extensions
+            .uid
+            .map_or_else(|| number(&header[108..116], "uid"), Ok)?)?,
+        gid: id(extensions
+            .gid
+            .map_or_else(|| number(&header[116..124], "gid"), Ok)?)?,
         path,
         link,
         mtime,
@@ -411,7 +430,10 @@ fn signed(field: &[u8]) -> io::Result<i64> {
         }
         _ => {
             let digits = field.trim_ascii_start();
-            let end = digits.iter().position(|b| matches!(b, 0 | b' ')).unwrap_or(digits.len());
+            let end = digits
+                .iter()
+                .position(|b| matches!(b, 0 | b' '))
+                .unwrap_or(digits.len());
             let (digits, rest) = digits.split_at(end);
             if rest.iter().any(|b| !matches!(b, 0 | b' ')) {
                 return Err(bad("a number with text behind it"));
@@ -429,9 +451,10 @@ fn signed(field: &[u8]) -> io::Result<i64> {
 
 fn id(value: u64) -> io::Result<u32> {
     // The highest value means "leave as it is" to the kernel.
-    u32::try_from(value).ok().filter(|&id| id != u32::MAX).ok_or_else(|| {
-        bad(format!("an owner {value} that does not fit 32 bits"))
-    })
+    u32::try_from(value)
+        .ok()
+        .filter(|&id| id != u32::MAX)
+        .ok_or_else(|| bad(format!("an owner {value} that does not fit 32 bits")))
 }
 
 fn bad(what: impl Into<String>) -> io::Error {

@@ -64,7 +64,9 @@ pub enum Error {
         reason: String,
     },
     /// Bytes do not match the digest or size that was promised for them.
-    #[error("{what} does not have the content that its digest promises: expected {expected}, got {actual}")]
+    #[error(
+        "{what} does not have the content that its digest promises: expected {expected}, got {actual}"
+    )]
     Mismatch {
         /// Which part of the image.
         what: String,
@@ -170,15 +172,27 @@ impl Error {
     }
 
     pub(crate) fn read(what: impl Into<String>, source: io::Error) -> Self {
-        Self::Read { what: what.into(), source: Arc::new(source) }
+        // A limit that a reader below met says more than that reading failed.
+        match source.downcast::<Self>() {
+            Ok(error) => error,
+            Err(source) => Self::Read {
+                what: what.into(),
+                source: Arc::new(source),
+            },
+        }
     }
 
     pub(crate) fn archive(reason: impl Into<String>) -> Self {
-        Self::Archive { reason: reason.into() }
+        Self::Archive {
+            reason: reason.into(),
+        }
     }
 
     pub(crate) fn document(document: &'static str, reason: impl Into<String>) -> Self {
-        Self::Document { document, reason: reason.into() }
+        Self::Document {
+            document,
+            reason: reason.into(),
+        }
     }
 }
 
@@ -189,6 +203,10 @@ pub(crate) trait At<T> {
 
 impl<T, E: Into<io::Error>> At<T> for std::result::Result<T, E> {
     fn at(self, doing: &'static str, path: impl Into<PathBuf>) -> Result<T> {
-        self.map_err(|e| Error::Store { doing, path: path.into(), source: Arc::new(e.into()) })
+        self.map_err(|e| Error::Store {
+            doing,
+            path: path.into(),
+            source: Arc::new(e.into()),
+        })
     }
 }

@@ -31,7 +31,9 @@ use crate::error::{At, Error, Result};
 use crate::unpack::remove_tree;
 
 const FORMAT: &str = "1";
-const FOLDERS: [&str; 7] = ["blobs", "layers", "chains", "images", "names", "partial", "tmp"];
+const FOLDERS: [&str; 7] = [
+    "blobs", "layers", "chains", "images", "names", "partial", "tmp",
+];
 
 #[derive(Debug)]
 pub(crate) struct Files {
@@ -56,7 +58,12 @@ impl Files {
             fs::create_dir_all(&path).at("create", path)?;
         }
         let folder = File::open(&root).at("open", &root)?;
-        let files = Self { root, folder, next: AtomicU64::new(0), _lock: lock };
+        let files = Self {
+            root,
+            folder,
+            next: AtomicU64::new(0),
+            _lock: lock,
+        };
         for name in files.names_in("tmp")? {
             files.remove_folder("tmp", &name)?;
         }
@@ -99,12 +106,21 @@ impl Files {
     }
 
     /// Makes a record whole and lasting, in place of the one it had.
-    pub(crate) fn write_record(&self, folder: &str, key: &Digest, record: &impl Serialize) -> Result<()> {
+    pub(crate) fn write_record(
+        &self,
+        folder: &str,
+        key: &Digest,
+        record: &impl Serialize,
+    ) -> Result<()> {
         let path = self.path(folder, &format!("{}.json", key.hex()));
-        let json = serde_json::to_vec_pretty(record).map_err(io::Error::from).at("write", &path)?;
+        let json = serde_json::to_vec_pretty(record)
+            .map_err(io::Error::from)
+            .at("write", &path)?;
         let temporary = self.temporary()?;
         let mut file = temporary.file.try_clone().at("write", &path)?;
-        file.write_all(&json).and_then(|()| file.sync_all()).at("write", &path)?;
+        file.write_all(&json)
+            .and_then(|()| file.sync_all())
+            .at("write", &path)?;
         temporary.keep_as(&path)?;
         self.sync_folder(folder)
     }
@@ -131,7 +147,10 @@ impl Files {
 
     /// A new empty file that goes away unless it is kept.
     pub(crate) fn temporary(&self) -> Result<Temporary> {
-        let path = self.path("tmp", &self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        let path = self.path(
+            "tmp",
+            &self.next.fetch_add(1, Ordering::Relaxed).to_string(),
+        );
         let file = File::options()
             .read(true)
             .write(true)
@@ -142,7 +161,12 @@ impl Files {
     }
 
     /// Copies a stream into a new file and tells its digest.
-    pub(crate) fn receive(&self, source: &mut impl Read, what: &str, bytes_max: u64) -> Result<Received> {
+    pub(crate) fn receive(
+        &self,
+        source: &mut impl Read,
+        what: &str,
+        bytes_max: u64,
+    ) -> Result<Received> {
         let temporary = self.temporary()?;
         let mut hasher = Sha256::new();
         let mut bytes = 0u64;
@@ -156,19 +180,30 @@ impl Files {
             };
             bytes += n as u64;
             if bytes > bytes_max {
-                return Err(Error::Limit { what: format!("the size of {what}"), limit: bytes_max });
+                return Err(Error::Limit {
+                    what: format!("the size of {what}"),
+                    limit: bytes_max,
+                });
             }
             hasher.update(&buffer[..n]);
-            (&temporary.file).write_all(&buffer[..n]).at("write", &temporary.path)?;
+            (&temporary.file)
+                .write_all(&buffer[..n])
+                .at("write", &temporary.path)?;
         }
-        Ok(Received { temporary, digest: Digest::from_hasher(hasher), bytes })
+        Ok(Received {
+            temporary,
+            digest: Digest::from_hasher(hasher),
+            bytes,
+        })
     }
 
     /// Keeps bytes as a blob. It is lasting only after [`Files::sync_all`].
     pub(crate) fn write_blob(&self, bytes: &[u8]) -> Result<Digest> {
         let digest = Digest::of(bytes);
         let temporary = self.temporary()?;
-        (&temporary.file).write_all(bytes).at("write", &temporary.path)?;
+        (&temporary.file)
+            .write_all(bytes)
+            .at("write", &temporary.path)?;
         temporary.keep_as(&self.blob(&digest))?;
         Ok(digest)
     }
@@ -187,7 +222,9 @@ impl Files {
 
     fn sync_folder(&self, folder: &str) -> Result<()> {
         let path = self.root.join(folder);
-        File::open(&path).and_then(|f| f.sync_all()).at("synchronise", path)
+        File::open(&path)
+            .and_then(|f| f.sync_all())
+            .at("synchronise", path)
     }
 }
 

@@ -33,11 +33,17 @@ pub(crate) fn with_plain<T>(
         let producer = std::thread::Builder::new()
             .name("inflate".to_string())
             .spawn_scoped(scope, move || produce(source, limits, bytes_max, &sender))?;
-        let mut pieces = Pieces { receiver: Some(receiver), piece: Vec::new(), at: 0 };
+        let mut pieces = Pieces {
+            receiver: Some(receiver),
+            piece: Vec::new(),
+            at: 0,
+        };
         let consumed = consume(&mut pieces);
         // Ends a producer that still has something to say after a refused entry.
         pieces.receiver = None;
-        let produced = producer.join().map_err(|_| io::Error::other("decompression broke off"))?;
+        let produced = producer
+            .join()
+            .map_err(|_| io::Error::other("decompression broke off"))?;
         Ok((consumed?, produced?))
     })
 }
@@ -63,15 +69,28 @@ fn produce(
         let _ = sender.send(Err(error));
         copy
     };
-    let mut plain = decoder(Counted { inner: source, taken: taken.clone() }, limits)
-        .map_err(failed)?;
+    let mut plain = decoder(
+        Counted {
+            inner: source,
+            taken: taken.clone(),
+        },
+        limits,
+    )
+    .map_err(failed)?;
     let mut hasher = Sha256::new();
     let mut bytes = 0u64;
     loop {
         let mut piece = Vec::with_capacity(PIECE);
-        let n = plain.by_ref().take(PIECE as u64).read_to_end(&mut piece).map_err(failed)?;
+        let n = plain
+            .by_ref()
+            .take(PIECE as u64)
+            .read_to_end(&mut piece)
+            .map_err(failed)?;
         if n == 0 {
-            return Ok(Plain { digest: Digest::from_hasher(hasher), bytes });
+            return Ok(Plain {
+                digest: Digest::from_hasher(hasher),
+                bytes,
+            });
         }
         bytes = bytes.saturating_add(n as u64);
         check(bytes, taken.get(), limits, bytes_max).map_err(failed)?;
@@ -84,13 +103,19 @@ fn produce(
 
 fn check(bytes: u64, taken: u64, limits: &Limits, bytes_max: u64) -> io::Result<()> {
     let over = |what: &str, limit| {
-        Err(io::Error::other(Error::Limit { what: what.to_string(), limit }))
+        Err(io::Error::other(Error::Limit {
+            what: what.to_string(),
+            limit,
+        }))
     };
     if bytes > bytes_max {
         return over("the number of uncompressed bytes", limits.image_bytes);
     }
     if bytes > limits.ratio_free_bytes && bytes / limits.ratio.max(1) > taken {
-        return over("the ratio of uncompressed to compressed bytes", limits.ratio);
+        return over(
+            "the ratio of uncompressed to compressed bytes",
+            limits.ratio,
+        );
     }
     Ok(())
 }

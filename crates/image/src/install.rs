@@ -78,7 +78,14 @@ impl Checked {
             let reason = format!("{layers} layers, but {ids} diff ids in the configuration");
             return Err(Error::document("manifest", reason));
         }
-        Ok(Self { digest: Digest::of(&json), json, manifest, config_json, config, diff_ids })
+        Ok(Self {
+            digest: Digest::of(&json),
+            json,
+            manifest,
+            config_json,
+            config,
+            diff_ids,
+        })
     }
 
     /// The id of each layer together with those below it, the lowest first.
@@ -111,7 +118,10 @@ impl Busy {
             *state.busy.entry(*digest).or_default() += 1;
         }
         drop(state);
-        Self { inner: inner.clone(), digests }
+        Self {
+            inner: inner.clone(),
+            digests,
+        }
     }
 
     /// All that an image consists of.
@@ -160,12 +170,20 @@ impl Inner {
         for (at, chain) in chains.iter().enumerate() {
             let number = self.ensure_layer(*chain, &image, at, source, &lowers, &mut budget)?;
             lowers.insert(0, self.files.layer(number));
-            progress(Progress::Unpacked { layers: at + 1, of: chains.len() });
+            progress(Progress::Unpacked {
+                layers: at + 1,
+                of: chains.len(),
+            });
         }
         self.files.write_blob(&image.json)?;
         self.files.write_blob(&image.config_json)?;
         let blobs = match source.keeps_layers {
-            true => image.manifest.layers.iter().map(|layer| layer.digest).collect(),
+            true => image
+                .manifest
+                .layers
+                .iter()
+                .map(|layer| layer.digest)
+                .collect(),
             false => Default::default(),
         };
         let record = ImageRecord {
@@ -200,7 +218,10 @@ impl Inner {
                 state.next_layer += 1;
                 break number;
             }
-            state = self.unpacked.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .unpacked
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         };
         drop(state);
         let claim = Claim { inner: self, chain };
@@ -208,7 +229,13 @@ impl Inner {
         match &done {
             Ok((bytes, entries)) => {
                 let (bytes, entries) = (*bytes, *entries);
-                let unpacked = Chain { chain, folder: number, bytes, entries, recorded: false };
+                let unpacked = Chain {
+                    chain,
+                    folder: number,
+                    bytes,
+                    entries,
+                    recorded: false,
+                };
                 self.state().chains.insert(chain, unpacked);
             }
             Err(_) => self.files.remove_folder("layers", &number.to_string())?,

@@ -1,4 +1,27 @@
-//! wip
+//! Container images on one machine: where they come from, and the folders they become.
+//!
+//! A [`Store`] is a folder of images by content. Images come in from archives
+//! ([`Store::load_archive`]), from a folder ([`Store::import_rootfs`]) or from a registry
+//! ([`Store::pull`]); [`Store::resolve`] finds one by name without asking anybody and gives an
+//! [`Image`]: its configuration and the folders of its layers, ready to be the lower folders of an
+//! overlayfs mount. [`Store::pin`] keeps an image while something runs from it.
+//!
+//! What comes in may be hostile. The rules, and where they are kept:
+//!
+//! - names and digests have one strict grammar each (`reference`, `digest`);
+//! - everything has a limit (`limits`), and is streamed, not held in memory;
+//! - bytes are believed only when their digest matches, compressed and uncompressed (`install`);
+//! - a layer's names are walked by descriptors inside its own folder, never joined to a path of
+//!   this machine (`unpack`, `lowers`), from entries that are read in one way only (`entries`);
+//! - a registry cannot send credentials, or this machine, elsewhere (`registry`).
+//!
+//! What is on disk, and why a crash leaves each image whole or absent, is told in `files`. Loading,
+//! importing and removing block; callers on an async runtime use its blocking threads. Pulling is
+//! async and needs tokio.
+//!
+//! Elsewhere: mounting and users of an image's files (the runtime), choosing when to pull (the
+//! agent), credentials of registries (the agent).
+
 mod archive;
 mod config;
 mod digest;

@@ -37,7 +37,9 @@ impl Lowers {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             Ok(Rc::new(rustix::fs::open(folder, flags, Mode::empty())?))
         };
-        Ok(Self { roots: folders.iter().map(open).collect::<io::Result<_>>()? })
+        Ok(Self {
+            roots: folders.iter().map(open).collect::<io::Result<_>>()?,
+        })
     }
 
     pub(crate) fn top(&self) -> Option<&Rc<OwnedFd>> {
@@ -51,7 +53,9 @@ impl Lowers {
         while let Some(part) = parts.next() {
             let mut next = Vec::new();
             for folder in &merged {
-                let Some(stat) = stat(folder, part)? else { continue };
+                let Some(stat) = stat(folder, part)? else {
+                    continue;
+                };
                 if kind(&stat) == FileType::Directory {
                     let fd = Rc::new(open_folder(folder, part)?);
                     let hides = is_opaque(&fd);
@@ -70,7 +74,10 @@ impl Lowers {
             }
             merged = next;
         }
-        Ok(merged.into_iter().next().map_or(Found::Nothing, Found::Folder))
+        Ok(merged
+            .into_iter()
+            .next()
+            .map_or(Found::Nothing, Found::Folder))
     }
 }
 
@@ -118,7 +125,13 @@ pub(crate) fn open_beneath(
         | ResolveFlags::NO_MAGICLINKS
         | ResolveFlags::NO_XDEV;
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    Ok(rustix::fs::openat2(folder, path, flags, Mode::empty(), resolve)?)
+    Ok(rustix::fs::openat2(
+        folder,
+        path,
+        flags,
+        Mode::empty(),
+        resolve,
+    )?)
 }
 
 fn is_opaque(folder: &OwnedFd) -> bool {

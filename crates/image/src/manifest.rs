@@ -68,7 +68,12 @@ struct Raw {
 
 impl Manifest {
     pub(crate) fn new(config: Descriptor, layers: Vec<Descriptor>) -> Self {
-        Self { schema_version: 2, media_type: OCI_MANIFEST, config, layers }
+        Self {
+            schema_version: 2,
+            media_type: OCI_MANIFEST,
+            config,
+            layers,
+        }
     }
 }
 
@@ -80,8 +85,10 @@ impl Document {
         let raw: Raw =
             serde_json::from_slice(json).map_err(|e| Error::document("manifest", e.to_string()))?;
         if raw.schema_version != 2 {
-            return Err(bad("its schema version is not 2; save or push the image again with a \
-                 current tool"));
+            return Err(bad(
+                "its schema version is not 2; save or push the image again with a \
+                 current tool",
+            ));
         }
         for media_type in promised.into_iter().chain(raw.media_type.as_deref()) {
             let fits = match media_type {
@@ -97,7 +104,9 @@ impl Document {
         if let (Some(promised), Some(own)) = (promised, raw.media_type.as_deref())
             && promised != own
         {
-            return Err(bad("its media type differs from the one it was announced with"));
+            return Err(bad(
+                "its media type differs from the one it was announced with",
+            ));
         }
         match (raw.config, raw.layers, raw.manifests) {
             (Some(config), Some(layers), None) => {
@@ -105,17 +114,26 @@ impl Document {
                 Ok(Self::Manifest(Manifest::new(config, layers)))
             }
             (None, None, Some(manifests)) => {
-                check_count("the number of index entries", manifests.len(), limits.index_entries)?;
+                check_count(
+                    "the number of index entries",
+                    manifests.len(),
+                    limits.index_entries,
+                )?;
                 Ok(Self::Index(manifests))
             }
-            _ => Err(bad("it is neither a manifest nor an index, or both at once")),
+            _ => Err(bad(
+                "it is neither a manifest nor an index, or both at once",
+            )),
         }
     }
 }
 
 fn check_count(what: &str, count: usize, limit: usize) -> Result<()> {
     match count > limit {
-        true => Err(Error::Limit { what: what.to_string(), limit: limit as u64 }),
+        true => Err(Error::Limit {
+            what: what.to_string(),
+            limit: limit as u64,
+        }),
         false => Ok(()),
     }
 }
@@ -138,7 +156,11 @@ pub(crate) fn select<'a>(entries: &'a [Descriptor], image: &str) -> Result<&'a D
             platform(d).is_some_and(|p| p.os == "linux" && p.architecture == own_architecture())
         })
         // An index of one image need not name its platform; the configuration is checked later.
-        .or_else(|| entries.first().filter(|d| entries.len() == 1 && d.platform.is_none()))
+        .or_else(|| {
+            entries
+                .first()
+                .filter(|d| entries.len() == 1 && d.platform.is_none())
+        })
         .ok_or_else(|| {
             let mut found: Vec<String> = entries
                 .iter()
@@ -146,13 +168,23 @@ pub(crate) fn select<'a>(entries: &'a [Descriptor], image: &str) -> Result<&'a D
                 // Attestations travel as entries of an unknown platform.
                 .filter(|p| p.os != "unknown")
                 .take(20)
-                .map(|p| format!("{}/{}", p.os.escape_default(), p.architecture.escape_default()))
+                .map(|p| {
+                    format!(
+                        "{}/{}",
+                        p.os.escape_default(),
+                        p.architecture.escape_default()
+                    )
+                })
                 .collect();
             found.dedup();
             Error::Platform {
                 image: image.to_string(),
                 wanted: own_architecture().to_string(),
-                found: if found.is_empty() { "none".to_string() } else { found.join(", ") },
+                found: if found.is_empty() {
+                    "none".to_string()
+                } else {
+                    found.join(", ")
+                },
             }
         })
 }
@@ -165,7 +197,14 @@ mod tests {
 
     fn parse(json: &str, promised: Option<&str>) -> Result<Document> {
         let json = json.replace("$D", D);
-        Document::parse(json.as_bytes(), promised, &Limits { layers: 2, ..Limits::default() })
+        Document::parse(
+            json.as_bytes(),
+            promised,
+            &Limits {
+                layers: 2,
+                ..Limits::default()
+            },
+        )
     }
 
     const CONFIG: &str = r#""config":{"mediaType":"x","digest":"$D","size":1}"#;
@@ -175,8 +214,7 @@ mod tests {
     fn one_digest_is_one_kind_of_document() {
         let manifest = format!(r#"{{"schemaVersion":2,{CONFIG},"layers":[{LAYER}]}}"#);
         let index = format!(r#"{{"schemaVersion":2,"manifests":[{LAYER}]}}"#);
-        let both =
-            format!(r#"{{"schemaVersion":2,{CONFIG},"layers":[],"manifests":[{LAYER}]}}"#);
+        let both = format!(r#"{{"schemaVersion":2,{CONFIG},"layers":[],"manifests":[{LAYER}]}}"#);
         let typed = format!(
             r#"{{"schemaVersion":2,"mediaType":"{DOCKER_MANIFEST}",{CONFIG},"layers":[]}}"#
         );
@@ -192,7 +230,11 @@ mod tests {
             (&typed, Some(DOCKER_MANIFEST), true),
             (&typed, Some(OCI_MANIFEST), false),
         ] {
-            assert_eq!(parse(json, promised).is_ok(), good, "{json} as {promised:?}");
+            assert_eq!(
+                parse(json, promised).is_ok(),
+                good,
+                "{json} as {promised:?}"
+            );
         }
     }
 

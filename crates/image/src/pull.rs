@@ -57,7 +57,9 @@ impl Store {
         match outcome.wait_for(Option::is_some).await {
             Ok(done) => match &*done {
                 Some(outcome) => outcome.clone(),
-                None => Err(Error::BrokenOff("the pull ended without a result".to_string())),
+                None => Err(Error::BrokenOff(
+                    "the pull ended without a result".to_string(),
+                )),
             },
             Err(_) => Err(Error::BrokenOff("the pull panicked".to_string())),
         }
@@ -71,7 +73,10 @@ impl Store {
         }
         let (sender, outcome) = watch::channel(None);
         pulls.insert(key, outcome.clone());
-        let landing = Landing { store: self.clone(), key };
+        let landing = Landing {
+            store: self.clone(),
+            key,
+        };
         let reference = reference.clone();
         tokio::spawn(async move {
             let pulled = landing.store.pull_alone(&reference, &options).await;
@@ -83,15 +88,16 @@ impl Store {
     }
 
     async fn pull_alone(&self, reference: &Reference, options: &PullOptions) -> Result<Image> {
-        let registry =
-            Registry::new(reference, options.credentials.clone(), &options.mirrors)?;
+        let registry = Registry::new(reference, options.credentials.clone(), &options.mirrors)?;
         let (checked, index) = self.fetch_manifest(&registry, reference).await?;
         let busy = Busy::of(&self.inner, &checked);
-        let installed =
-            self.fetch_layers(Arc::new(registry), checked, reference, index, options).await;
+        let installed = self
+            .fetch_layers(Arc::new(registry), checked, reference, index, options)
+            .await;
         drop(busy);
         if installed.is_err() {
-            self.inner.sweep(&mut self.inner.state(), &mut Collected::default())?;
+            self.inner
+                .sweep(&mut self.inner.state(), &mut Collected::default())?;
         }
         installed?;
         let missing = || Error::BrokenOff("it was removed while it was pulled".to_string());
@@ -104,15 +110,19 @@ impl Store {
         reference: &Reference,
     ) -> Result<(Checked, Option<Digest>)> {
         let limits = &self.inner.limits;
-        let received = registry.manifest(reference.version(), limits.manifest_bytes).await?;
+        let received = registry
+            .manifest(reference.version(), limits.manifest_bytes)
+            .await?;
         let digest = Digest::of(&received.bytes);
         if let Some(wanted) = reference.digest() {
             check_digest("the manifest", wanted, digest)?;
         }
         match Document::parse(&received.bytes, received.media_type.as_deref(), limits)? {
-            Document::Manifest(manifest) => {
-                Ok((self.fetch_config(registry, reference, received.bytes, manifest).await?, None))
-            }
+            Document::Manifest(manifest) => Ok((
+                self.fetch_config(registry, reference, received.bytes, manifest)
+                    .await?,
+                None,
+            )),
             Document::Index(entries) => {
                 let entry = manifest::select(&entries, &reference.to_string())?;
                 let version = Version::Digest(entry.digest);
@@ -121,8 +131,9 @@ impl Store {
                 let promised = Some(entry.media_type.as_str()).filter(|m| !m.is_empty());
                 match Document::parse(&inner.bytes, promised, limits)? {
                     Document::Manifest(manifest) => {
-                        let image =
-                            self.fetch_config(registry, reference, inner.bytes, manifest).await?;
+                        let image = self
+                            .fetch_config(registry, reference, inner.bytes, manifest)
+                            .await?;
                         Ok((image, Some(digest)))
                     }
                     Document::Index(_) => {
@@ -141,7 +152,9 @@ impl Store {
         manifest: Manifest,
     ) -> Result<Checked> {
         let limits = &self.inner.limits;
-        let config = registry.small_blob(&manifest.config.digest, limits.config_bytes).await?;
+        let config = registry
+            .small_blob(&manifest.config.digest, limits.config_bytes)
+            .await?;
         Checked::new(&reference.to_string(), json, manifest, config)
     }
 
@@ -172,7 +185,10 @@ impl Store {
                 let told = |more: u64| {
                     let mut bytes = locked(&received);
                     *bytes += more;
-                    progress(Progress::Received { bytes: *bytes, total: Some(total) });
+                    progress(Progress::Received {
+                        bytes: *bytes,
+                        total: Some(total),
+                    });
                 };
                 let _ = sender.send(store.download(&registry, &layer, &told).await);
             });
@@ -183,14 +199,21 @@ impl Store {
                 let arrived = locked(&arrivals[at]).recv();
                 arrived.unwrap_or_else(|_| Err(Error::BrokenOff("a download ended".to_string())))
             };
-            let source = Source { open: &open, keeps_layers: false };
-            store.inner.install(image, &source, &names, index, &*progress)
+            let source = Source {
+                open: &open,
+                keeps_layers: false,
+            };
+            store
+                .inner
+                .install(image, &source, &names, index, &*progress)
         });
         let installed = install.await.map_err(|e| Error::BrokenOff(e.to_string()))?;
         downloads.abort_all();
         if installed.is_ok() {
             for layer in missing.iter().flatten() {
-                self.inner.files.remove_file("partial", &layer.digest.hex())?;
+                self.inner
+                    .files
+                    .remove_file("partial", &layer.digest.hex())?;
             }
         }
         installed
@@ -220,7 +243,10 @@ impl Store {
         layer: &Descriptor,
         received: &(dyn Fn(u64) + Sync),
     ) -> Result<File> {
-        let turn = locked(&self.inner.flights.blobs).entry(layer.digest).or_default().clone();
+        let turn = locked(&self.inner.flights.blobs)
+            .entry(layer.digest)
+            .or_default()
+            .clone();
         let held = turn.lock().await;
         let _busy = Busy::new(&self.inner, vec![layer.digest]);
         let path = self.inner.files.path("partial", &layer.digest.hex());
@@ -259,7 +285,9 @@ impl Store {
         }
         let (bytes, digest) = (partial.bytes, Digest::from_hasher(partial.hasher));
         if bytes != layer.size || digest != layer.digest {
-            self.inner.files.remove_file("partial", &layer.digest.hex())?;
+            self.inner
+                .files
+                .remove_file("partial", &layer.digest.hex())?;
             return Err(Error::Mismatch {
                 what: format!("a layer from registry {}", registry.host()),
                 expected: format!("{} with {} bytes", layer.digest, layer.size),
@@ -294,7 +322,13 @@ impl Partial {
         let mut buffer = vec![0; 256 << 10];
         loop {
             match file.read(&mut buffer).at("read", path)? {
-                0 => return Ok(Self { file, hasher, bytes }),
+                0 => {
+                    return Ok(Self {
+                        file,
+                        hasher,
+                        bytes,
+                    });
+                }
                 n => {
                     hasher.update(&buffer[..n]);
                     bytes += n as u64;
@@ -395,8 +429,17 @@ fn starts_at(response: &reqwest::Response, from: u64) -> bool {
 
 /// `Content-Range: bytes START-END/TOTAL`
 fn range_start(response: &reqwest::Response) -> Option<u64> {
-    let range = response.headers().get(reqwest::header::CONTENT_RANGE)?.to_str().ok()?;
-    range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
+    let range = response
+        .headers()
+        .get(reqwest::header::CONTENT_RANGE)?
+        .to_str()
+        .ok()?;
+    range
+        .strip_prefix("bytes ")?
+        .split_once('-')?
+        .0
+        .parse()
+        .ok()
 }
 
 async fn blocking<T: Send + 'static>(
@@ -450,8 +493,4 @@ impl Drop for Landing {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn registry_of(registry: &Registry) -> &str {
-    registry.host()
 }

@@ -95,7 +95,10 @@ impl Reference {
 
     /// The same repository at a digest.
     pub fn with_digest(&self, digest: Digest) -> Self {
-        Self { version: Version::Digest(digest), ..self.clone() }
+        Self {
+            version: Version::Digest(digest),
+            ..self.clone()
+        }
     }
 
     /// Host and path without tag or digest: `docker.io/library/nginx`.
@@ -133,7 +136,10 @@ impl FromStr for Reference {
             return Err(BadReference::Scheme);
         }
         let (name, digest) = match text.split_once('@') {
-            Some((name, digest)) => (name, Some(digest.parse().map_err(|_| BadReference::Digest)?)),
+            Some((name, digest)) => (
+                name,
+                Some(digest.parse().map_err(|_| BadReference::Digest)?),
+            ),
             None => (text, None),
         };
         let (host, rest) = split_host(name);
@@ -159,7 +165,11 @@ impl FromStr for Reference {
             Some(digest) => Version::Digest(digest),
             None => Version::Tag(tag.unwrap_or(DEFAULT_TAG).to_string()),
         };
-        Ok(Self { registry, repository, version })
+        Ok(Self {
+            registry,
+            repository,
+            version,
+        })
     }
 }
 
@@ -230,9 +240,8 @@ fn is_path_part(part: &str) -> bool {
     if !word(*first) || !word(*last) {
         return false;
     }
-    part.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()).all(|joint| {
-        matches!(joint, "" | "." | "_" | "__") || joint.bytes().all(|b| b == b'-')
-    })
+    part.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        .all(|joint| matches!(joint, "" | "." | "_" | "__") || joint.bytes().all(|b| b == b'-'))
 }
 
 fn is_tag(tag: &str) -> bool {
@@ -261,10 +270,19 @@ mod tests {
             ("nginx", "docker.io/library/nginx:latest"),
             ("library/nginx", "docker.io/library/nginx:latest"),
             ("docker.io/nginx", "docker.io/library/nginx:latest"),
-            ("docker.io/library/nginx:latest", "docker.io/library/nginx:latest"),
-            ("index.docker.io/library/nginx", "docker.io/library/nginx:latest"),
+            (
+                "docker.io/library/nginx:latest",
+                "docker.io/library/nginx:latest",
+            ),
+            (
+                "index.docker.io/library/nginx",
+                "docker.io/library/nginx:latest",
+            ),
             ("registry-1.docker.io/nginx:1", "docker.io/library/nginx:1"),
-            ("nginx:1.22-alpine_3", "docker.io/library/nginx:1.22-alpine_3"),
+            (
+                "nginx:1.22-alpine_3",
+                "docker.io/library/nginx:1.22-alpine_3",
+            ),
             ("grafana/grafana", "docker.io/grafana/grafana:latest"),
             (
                 "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:v1",
@@ -295,12 +313,45 @@ mod tests {
         let long_tag = format!("nginx:{}", "a".repeat(129));
         let upper = format!("nginx@{}", D.to_uppercase());
         for text in [
-            "", ":", "/", "nginx:", "nginx@", ":latest", "nginx:la test", "nginx:-x", "Nginx",
-            "NGINX/x y", "a//b", "/a", "a/", "../x", "a/../b", "a/.hidden", "a/-b", "a-", "a_.b",
-            "a___b", "https://nginx", "host:70000/x", "host:/x", "host:abc/x", "-host.com/x",
-            "ho_st.com/x", "[::1/x", "[zz]:1/x", "x y", "nginx\n", "nginx\0", "n\u{e9}", "a:b:c",
-            "user:secret@host.example/app", "nginx@sha256:abc", "nginx@md5:00",
-            &long, &long_tag, &upper,
+            "",
+            ":",
+            "/",
+            "nginx:",
+            "nginx@",
+            ":latest",
+            "nginx:la test",
+            "nginx:-x",
+            "Nginx",
+            "NGINX/x y",
+            "a//b",
+            "/a",
+            "a/",
+            "../x",
+            "a/../b",
+            "a/.hidden",
+            "a/-b",
+            "a-",
+            "a_.b",
+            "a___b",
+            "https://nginx",
+            "host:70000/x",
+            "host:/x",
+            "host:abc/x",
+            "-host.com/x",
+            "ho_st.com/x",
+            "[::1/x",
+            "[zz]:1/x",
+            "x y",
+            "nginx\n",
+            "nginx\0",
+            "n\u{e9}",
+            "a:b:c",
+            "user:secret@host.example/app",
+            "nginx@sha256:abc",
+            "nginx@md5:00",
+            &long,
+            &long_tag,
+            &upper,
         ] {
             assert!(text.parse::<Reference>().is_err(), "{text:?} was accepted");
         }
@@ -308,7 +359,10 @@ mod tests {
 
     #[test]
     fn a_password_is_not_repeated() {
-        for text in ["user:secret@host.example/app", "https://user:secret@host/app"] {
+        for text in [
+            "user:secret@host.example/app",
+            "https://user:secret@host/app",
+        ] {
             let error = text.parse::<Reference>().unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
         }

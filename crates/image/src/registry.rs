@@ -9,7 +9,9 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE,
+};
 use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
 
@@ -54,7 +56,10 @@ impl Mirrors {
     }
 
     fn of(&self, registry: &str) -> Option<&str> {
-        self.0.iter().find(|(from, _)| from == registry).map(|(_, to)| to.as_str())
+        self.0
+            .iter()
+            .find(|(from, _)| from == registry)
+            .map(|(_, to)| to.as_str())
     }
 }
 
@@ -171,7 +176,10 @@ impl Registry {
                 if redirects > REDIRECTS {
                     return Err(self.refused("it redirects in circles".to_string()));
                 }
-                let location = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
+                let location = response
+                    .headers()
+                    .get(LOCATION)
+                    .and_then(|l| l.to_str().ok());
                 let target = location.and_then(|l| url.join(l).ok());
                 url = target.ok_or_else(|| self.refused("it redirects to nowhere".to_string()))?;
                 self.check_target(&url, "redirects")?;
@@ -181,12 +189,22 @@ impl Registry {
         }
     }
 
-    async fn send(&self, url: Url, accept: &str, range: Option<&str>, own: bool) -> Result<Response> {
+    async fn send(
+        &self,
+        url: Url,
+        accept: &str,
+        range: Option<&str>,
+        own: bool,
+    ) -> Result<Response> {
         let mut request = self.client.get(url).header(ACCEPT, accept);
         if let Some(range) = range {
             request = request.header(RANGE, range);
         }
-        let authorization = self.authorization.lock().map(|a| a.clone()).unwrap_or_default();
+        let authorization = self
+            .authorization
+            .lock()
+            .map(|a| a.clone())
+            .unwrap_or_default();
         // Another host, such as the storage behind a registry, must not see them.
         if let Some(authorization) = authorization.filter(|_| own) {
             request = request.header(AUTHORIZATION, authorization);
@@ -207,7 +225,10 @@ impl Registry {
         while let Some(piece) = self.piece(&mut response).await? {
             if bytes.len() as u64 + piece.len() as u64 > bytes_max {
                 let what = format!("the size of {what} from registry {}", self.host);
-                return Err(Error::Limit { what, limit: bytes_max });
+                return Err(Error::Limit {
+                    what,
+                    limit: bytes_max,
+                });
             }
             bytes.extend_from_slice(&piece);
         }
@@ -304,7 +325,10 @@ impl Registry {
             errors: Vec<Problem>,
         }
         let status = response.status();
-        let body = self.body(response, "the error", ERROR_BODY_BYTES).await.unwrap_or_default();
+        let body = self
+            .body(response, "the error", ERROR_BODY_BYTES)
+            .await
+            .unwrap_or_default();
         let said = serde_json::from_slice::<Problems>(&body)
             .ok()
             .and_then(|problems| problems.errors.into_iter().next())
@@ -326,11 +350,19 @@ impl Registry {
     }
 
     fn refused(&self, reason: String) -> Error {
-        Error::Registry { registry: self.host.clone(), image: self.image.clone(), reason }
+        Error::Registry {
+            registry: self.host.clone(),
+            image: self.image.clone(),
+            reason,
+        }
     }
 
     pub(crate) fn unreachable(&self, reason: String) -> Error {
-        Error::Unreachable { registry: self.host.clone(), image: self.image.clone(), reason }
+        Error::Unreachable {
+            registry: self.host.clone(),
+            image: self.image.clone(),
+            reason,
+        }
     }
 }
 
@@ -338,7 +370,10 @@ const DENIED: &str = "access denied; check the credentials for this repository";
 
 enum Challenge {
     Basic,
-    Bearer { realm: String, service: Option<String> },
+    Bearer {
+        realm: String,
+        service: Option<String>,
+    },
 }
 
 impl Challenge {
@@ -361,7 +396,10 @@ impl Challenge {
             }
             rest = after;
         }
-        Some(Self::Bearer { realm: realm?, service })
+        Some(Self::Bearer {
+            realm: realm?,
+            service,
+        })
     }
 }
 
@@ -376,7 +414,11 @@ fn endpoint(registry: &str, mirror: Option<&str>) -> (&'static str, String) {
         host => host,
     };
     let name = Url::parse(&format!("http://{host}/")).ok();
-    match name.as_ref().and_then(Url::host_str).is_some_and(is_loopback) {
+    match name
+        .as_ref()
+        .and_then(Url::host_str)
+        .is_some_and(is_loopback)
+    {
         true => ("http", host.to_string()),
         false => ("https", host.to_string()),
     }
@@ -398,7 +440,9 @@ fn is_local(host: &str) -> bool {
 
 fn address(host: &str) -> Option<IpAddr> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.parse().ok().map(|address: IpAddr| address.to_canonical())
+    bare.parse()
+        .ok()
+        .map(|address: IpAddr| address.to_canonical())
 }
 
 /// Names are resolved by the client's own resolver: the static executable has no other. Redirects
@@ -421,7 +465,10 @@ fn client(scheme: &str) -> reqwest::Result<reqwest::Client> {
 fn basic(credentials: &Credentials) -> String {
     use base64::Engine as _;
     let pair = format!("{}:{}", credentials.username, credentials.password);
-    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+    format!(
+        "Basic {}",
+        base64::engine::general_purpose::STANDARD.encode(pair)
+    )
 }
 
 /// An error with what is behind it, innermost last, in one line.
@@ -448,7 +495,10 @@ mod tests {
 
     fn registry(name: &str, mirrors: &str) -> Registry {
         let mirrors = Mirrors::parse(mirrors.split(' ').filter(|m| !m.is_empty())).unwrap();
-        let credentials = Credentials { username: "u".into(), password: "p".into() };
+        let credentials = Credentials {
+            username: "u".into(),
+            password: "p".into(),
+        };
         Registry::new(&name.parse().unwrap(), Some(credentials), &mirrors).unwrap()
     }
 
@@ -458,14 +508,24 @@ mod tests {
             ("127.0.0.1:5000/x", "", "http://127.0.0.1:5000/v2/x"),
             ("localhost/x", "", "http://localhost/v2/x"),
             ("[::1]:5000/x", "", "http://[::1]:5000/v2/x"),
-            ("nginx", "docker.io=localhost:1", "http://localhost:1/v2/library/nginx"),
-            ("nginx", "docker.io=http://10.0.0.1:1", "http://10.0.0.1:1/v2/library/nginx"),
+            (
+                "nginx",
+                "docker.io=localhost:1",
+                "http://localhost:1/v2/library/nginx",
+            ),
+            (
+                "nginx",
+                "docker.io=http://10.0.0.1:1",
+                "http://10.0.0.1:1/v2/library/nginx",
+            ),
         ] {
             assert_eq!(registry(name, mirrors).base, base);
         }
-        for (registry, host) in
-            [("docker.io", "registry-1.docker.io"), ("127.example", "127.example"), ("10.0.0.1:5", "10.0.0.1:5")]
-        {
+        for (registry, host) in [
+            ("docker.io", "registry-1.docker.io"),
+            ("127.example", "127.example"),
+            ("10.0.0.1:5", "10.0.0.1:5"),
+        ] {
             assert_eq!(endpoint(registry, None), ("https", host.to_string()));
         }
     }
@@ -473,7 +533,11 @@ mod tests {
     #[test]
     fn a_mirror_sees_no_credentials() {
         assert!(registry("localhost/x", "").credentials.is_some());
-        assert!(registry("localhost/x", "localhost=127.0.0.1:1").credentials.is_none());
+        assert!(
+            registry("localhost/x", "localhost=127.0.0.1:1")
+                .credentials
+                .is_none()
+        );
     }
 
     #[test]
@@ -514,7 +578,10 @@ mod tests {
             parse(r#"Bearer realm="https://a/t",service="s",scope="repository:x:pull""#),
             r#"https://a/t Some("s")"#
         );
-        assert_eq!(parse(r#"bearer service="s", Realm="https://a/t""#), r#"https://a/t Some("s")"#);
+        assert_eq!(
+            parse(r#"bearer service="s", Realm="https://a/t""#),
+            r#"https://a/t Some("s")"#
+        );
         assert_eq!(parse(r#"Bearer service="s""#), "none");
         assert_eq!(parse(r#"Bearer realm="x"#), "none");
         assert_eq!(parse("Digest x"), "none");
@@ -522,7 +589,15 @@ mod tests {
 
     #[test]
     fn mirror_settings() {
-        for bad in ["", "docker.io", "=x", "docker.io=", "docker.io=a/b", "a=ftp://b", "a b=c"] {
+        for bad in [
+            "",
+            "docker.io",
+            "=x",
+            "docker.io=",
+            "docker.io=a/b",
+            "a=ftp://b",
+            "a b=c",
+        ] {
             assert!(Mirrors::parse([bad]).is_err(), "{bad:?}");
         }
     }

@@ -14,7 +14,6 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::limits::Limits;
-use crate::manifest::Document;
 use crate::pull::Flights;
 use crate::reference::Reference;
 
@@ -154,7 +153,15 @@ impl Store {
         remove_leftovers(&files, &state)?;
         let (state, unpacked) = (Mutex::new(state), Condvar::new());
         let flights = Flights::default();
-        Ok(Self { inner: Arc::new(Inner { files, limits, state, unpacked, flights }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                files,
+                limits,
+                state,
+                unpacked,
+                flights,
+            }),
+        })
     }
 
     /// The image of a name, if it is here. Asks nobody. A name by digest is found when the image
@@ -168,7 +175,10 @@ impl Store {
                     (record.manifest == digest || record.indexes.contains(&digest))
                         && record.repositories.contains(&repository)
                 })?;
-                (record.manifest, (record.manifest != digest).then_some(digest))
+                (
+                    record.manifest,
+                    (record.manifest != digest).then_some(digest),
+                )
             }
             None => {
                 let name = state.names.get(reference)?;
@@ -176,14 +186,21 @@ impl Store {
             }
         };
         let (record, config) = state.images.get(&manifest)?;
-        let chains: Vec<&Chain> =
-            record.chains.iter().map(|chain| state.chains.get(chain)).collect::<Option<_>>()?;
+        let chains: Vec<&Chain> = record
+            .chains
+            .iter()
+            .map(|chain| state.chains.get(chain))
+            .collect::<Option<_>>()?;
         Some(Image {
             reference: reference.clone(),
             manifest_digest: manifest,
             index_digest: index,
             config: config.clone(),
-            layers: chains.iter().rev().map(|c| self.inner.files.layer(c.folder)).collect(),
+            layers: chains
+                .iter()
+                .rev()
+                .map(|c| self.inner.files.layer(c.folder))
+                .collect(),
             size_bytes: chains.iter().map(|c| c.bytes).sum(),
         })
     }
@@ -197,7 +214,11 @@ impl Store {
             unnamed.remove(&name.manifest);
             lines.extend(state.listed(Some(reference), name.manifest));
         }
-        lines.extend(unnamed.into_iter().filter_map(|digest| state.listed(None, digest)));
+        lines.extend(
+            unnamed
+                .into_iter()
+                .filter_map(|digest| state.listed(None, digest)),
+        );
         lines
     }
 
@@ -232,10 +253,16 @@ impl Store {
         if names.is_empty() && !known {
             return Err(Error::NotFound(reference.clone()));
         }
-        let is_last = !state.names.iter().any(|(r, n)| n.manifest == manifest && !names.contains(r));
+        let is_last = !state
+            .names
+            .iter()
+            .any(|(r, n)| n.manifest == manifest && !names.contains(r));
         let holders = state.holders(&manifest);
         if is_last && !holders.is_empty() {
-            return Err(Error::Pinned { reference: reference.clone(), holders });
+            return Err(Error::Pinned {
+                reference: reference.clone(),
+                holders,
+            });
         }
         for name in names {
             self.inner.files.remove_record("names", &name_key(&name))?;
@@ -252,12 +279,23 @@ impl Store {
     pub fn pin(&self, manifest: Digest, holder: impl Into<String>) -> Result<Pin> {
         let mut state = self.inner.state();
         if !state.images.contains_key(&manifest) {
-            return Err(Error::document("manifest", format!("no image {manifest} is stored here")));
+            return Err(Error::document(
+                "manifest",
+                format!("no image {manifest} is stored here"),
+            ));
         }
         let number = state.next_pin;
         state.next_pin += 1;
-        state.pins.entry(manifest).or_default().insert(number, holder.into());
-        Ok(Pin { inner: self.inner.clone(), manifest, number })
+        state
+            .pins
+            .entry(manifest)
+            .or_default()
+            .insert(number, holder.into());
+        Ok(Pin {
+            inner: self.inner.clone(),
+            manifest,
+            number,
+        })
     }
 
     /// Removes images that have no name and no pin, and what only they used. To be called after
@@ -269,7 +307,9 @@ impl Store {
         let mut state = self.inner.state();
         let mut collected = self.inner.collect(&mut state)?;
         for name in self.inner.files.names_in("partial")? {
-            let busy = format!("sha256:{name}").parse().is_ok_and(|d| state.busy.contains_key(&d));
+            let busy = format!("sha256:{name}")
+                .parse()
+                .is_ok_and(|d| state.busy.contains_key(&d));
             if !busy {
                 self.inner.files.remove_file("partial", &name)?;
                 collected.files += 1;
@@ -301,7 +341,9 @@ impl Inner {
                 chain.recorded = true;
             }
         }
-        record.repositories.extend(names.iter().map(Reference::full_repository));
+        record
+            .repositories
+            .extend(names.iter().map(Reference::full_repository));
         record.indexes.extend(index);
         if let Some((old, _)) = state.images.get(&record.manifest) {
             record.repositories.extend(old.repositories.iter().cloned());
@@ -312,8 +354,13 @@ impl Inner {
         self.files.write_record("images", &manifest, &record)?;
         state.images.insert(manifest, (record, Arc::new(config)));
         for reference in names.iter().filter(|r| r.digest().is_none()) {
-            let name = NameRecord { name: reference.to_string(), manifest, index };
-            self.files.write_record("names", &name_key(reference), &name)?;
+            let name = NameRecord {
+                name: reference.to_string(),
+                manifest,
+                index,
+            };
+            self.files
+                .write_record("names", &name_key(reference), &name)?;
             state.names.insert(reference.clone(), name);
         }
         Ok(())
@@ -348,13 +395,23 @@ impl Inner {
     /// Removes layers and blobs that neither an image nor an install in progress needs.
     pub(crate) fn sweep(&self, state: &mut State, collected: &mut Collected) -> Result<()> {
         let (chains, blobs) = state.referenced();
-        let unused: Vec<Digest> = state.chains.keys().filter(|c| !chains.contains(c)).copied().collect();
+        let unused: Vec<Digest> = state
+            .chains
+            .keys()
+            .filter(|c| !chains.contains(c))
+            .copied()
+            .collect();
         for digest in unused {
-            if state.chains.get(&digest).is_some_and(|chain| chain.recorded) {
+            if state
+                .chains
+                .get(&digest)
+                .is_some_and(|chain| chain.recorded)
+            {
                 self.files.remove_record("chains", &digest)?;
             }
             if let Some(chain) = state.chains.remove(&digest) {
-                self.files.remove_folder("layers", &chain.folder.to_string())?;
+                self.files
+                    .remove_folder("layers", &chain.folder.to_string())?;
                 collected.layers += 1;
             }
         }
@@ -372,10 +429,14 @@ impl State {
             state.chains.insert(chain.chain, chain);
         }
         for record in files.records::<ImageRecord>("images")? {
-            let config = files.read_blob(&record.config).and_then(|c| ImageConfig::parse(&c));
+            let config = files
+                .read_blob(&record.config)
+                .and_then(|c| ImageConfig::parse(&c));
             match config {
                 Ok((config, _)) => {
-                    state.images.insert(record.manifest, (record, Arc::new(config)));
+                    state
+                        .images
+                        .insert(record.manifest, (record, Arc::new(config)));
                 }
                 // One damaged image must not keep the others from being used.
                 Err(error) => {
@@ -399,13 +460,21 @@ impl State {
             reference: reference.cloned(),
             manifest_digest: manifest,
             architecture: config.architecture.clone(),
-            size_bytes: record.chains.iter().filter_map(|c| self.chains.get(c)).map(|c| c.bytes).sum(),
+            size_bytes: record
+                .chains
+                .iter()
+                .filter_map(|c| self.chains.get(c))
+                .map(|c| c.bytes)
+                .sum(),
             holders: self.holders(&manifest),
         })
     }
 
     fn holders(&self, manifest: &Digest) -> Vec<String> {
-        self.pins.get(manifest).map(|pins| pins.values().cloned().collect()).unwrap_or_default()
+        self.pins
+            .get(manifest)
+            .map(|pins| pins.values().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// Chains and blobs that images or installs in progress need.
@@ -435,19 +504,27 @@ impl Drop for Pin {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("files", &self.inner.files).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("files", &self.inner.files)
+            .finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Debug for Pin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pin").field("manifest", &self.manifest).finish_non_exhaustive()
+        f.debug_struct("Pin")
+            .field("manifest", &self.manifest)
+            .finish_non_exhaustive()
     }
 }
 
 /// Layers and blobs without a record: from a crash in the middle.
 fn remove_leftovers(files: &Files, state: &State) -> Result<()> {
-    let folders: BTreeSet<String> = state.chains.values().map(|c| c.folder.to_string()).collect();
+    let folders: BTreeSet<String> = state
+        .chains
+        .values()
+        .map(|c| c.folder.to_string())
+        .collect();
     for name in files.names_in("layers")? {
         if !folders.contains(&name) {
             files.remove_folder("layers", &name)?;
@@ -460,7 +537,10 @@ fn remove_leftovers(files: &Files, state: &State) -> Result<()> {
 fn remove_blobs(files: &Files, kept: &BTreeSet<Digest>) -> Result<usize> {
     let mut removed = 0;
     for name in files.names_in("blobs")? {
-        if !format!("sha256:{name}").parse().is_ok_and(|d: Digest| kept.contains(&d)) {
+        if !format!("sha256:{name}")
+            .parse()
+            .is_ok_and(|d: Digest| kept.contains(&d))
+        {
             files.remove_file("blobs", &name)?;
             removed += 1;
         }
@@ -471,16 +551,4 @@ fn remove_blobs(files: &Files, kept: &BTreeSet<Digest>) -> Result<usize> {
 /// Names hold slashes and colons: their hash is the file's name.
 fn name_key(reference: &Reference) -> Digest {
     Digest::of(reference.to_string().as_bytes())
-}
-
-impl Store {
-    /// The layers that an image's manifest names, to check a stored image.
-    #[cfg(test)]
-    pub(crate) fn manifest_layers(&self, manifest: &Digest) -> Vec<Digest> {
-        let json = self.inner.files.read_blob(manifest).unwrap();
-        match Document::parse(&json, None, &self.inner.limits).unwrap() {
-            Document::Manifest(manifest) => manifest.layers.iter().map(|l| l.digest).collect(),
-            Document::Index(_) => panic!("an index is stored as a manifest"),
-        }
-    }
 }

@@ -30,9 +30,7 @@ use crate::entries::{Entries, Entry, Kind};
 use crate::error::Error;
 use crate::inflate::{Plain, with_plain};
 use crate::limits::Limits;
-use crate::lowers::{
-    Found, Lowers, OPAQUE, is_whiteout, kind, open_beneath, open_folder, stat,
-};
+use crate::lowers::{Found, Lowers, OPAQUE, is_whiteout, kind, open_beneath, open_folder, stat};
 
 /// As many links as the kernel follows in one path.
 const LINKS_MAX: usize = 40;
@@ -47,7 +45,10 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn of(limits: &Limits) -> Self {
-        Self { bytes: limits.image_bytes, entries: limits.image_entries }
+        Self {
+            bytes: limits.image_bytes,
+            entries: limits.image_entries,
+        }
     }
 }
 
@@ -79,9 +80,13 @@ pub(crate) fn unpack(
             count += 1;
             if count > entries_max {
                 let what = "the number of files".to_string();
-                return Err(io::Error::other(Error::Limit { what, limit: limits.image_entries }));
+                return Err(io::Error::other(Error::Limit {
+                    what,
+                    limit: limits.image_entries,
+                }));
             }
-            tree.add(&entry, &mut entries).map_err(|e| named(&entry.path, e))?;
+            tree.add(&entry, &mut entries)
+                .map_err(|e| named(&entry.path, e))?;
         }
         entries.finish()?;
         tree.set_folder_times()?;
@@ -90,21 +95,34 @@ pub(crate) fn unpack(
     let ((entries, notices), plain) = unpacked.map_err(|e| told(layer, e))?;
     budget.bytes = budget.bytes.saturating_sub(plain.bytes);
     budget.entries = budget.entries.saturating_sub(entries);
-    Ok(Unpacked { plain, entries, notices })
+    Ok(Unpacked {
+        plain,
+        entries,
+        notices,
+    })
 }
 
 /// Puts an entry's name before an error, unless the error already is one for the user.
 fn named(path: &[u8], error: io::Error) -> io::Error {
     match error.get_ref() {
         Some(inner) if inner.is::<Error>() => error,
-        _ => io::Error::new(error.kind(), format!("\"{}\": {error}", path.escape_ascii())),
+        _ => io::Error::new(
+            error.kind(),
+            format!("\"{}\": {error}", path.escape_ascii()),
+        ),
     }
 }
 
 fn told(layer: &str, error: io::Error) -> Error {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+    match error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Error>())
+    {
         Some(inner) => inner.clone(),
-        None => Error::Layer { layer: layer.to_string(), reason: error.to_string() },
+        None => Error::Layer {
+            layer: layer.to_string(),
+            reason: error.to_string(),
+        },
     }
 }
 
@@ -131,8 +149,13 @@ impl Tree {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = Rc::new(rustix::fs::open(folder, flags, Mode::empty())?);
         let lowers = Lowers::open(lowers)?;
-        let mut tree =
-            Self { root, lowers, last: None, folder_times: Vec::new(), notices: Notices::default() };
+        let mut tree = Self {
+            root,
+            lowers,
+            last: None,
+            folder_times: Vec::new(),
+            notices: Notices::default(),
+        };
         // The merged root shows the topmost layer's attributes; a layer without an entry for the
         // root must not change them.
         match tree.lowers.top().cloned() {
@@ -158,9 +181,8 @@ impl Tree {
             Kind::HardLink => self.add_hard_link(&folder, name, entry),
             Kind::Fifo => self.add_fifo(&folder, name, entry),
             Kind::Device => {
-                self.notices.add(|| {
-                    format!("device node \"{}\" was left out", entry.path.escape_ascii())
-                });
+                self.notices
+                    .add(|| format!("device node \"{}\" was left out", entry.path.escape_ascii()));
                 Ok(())
             }
         }
@@ -213,7 +235,8 @@ impl Tree {
             None => rustix::fs::mkdirat(&*folder.fd, name, Mode::RWXU)?,
         }
         self.describe(&open_folder(&folder.fd, name)?, entry)?;
-        self.folder_times.push((folder.path.join(name), time(entry)));
+        self.folder_times
+            .push((folder.path.join(name), time(entry)));
         Ok(())
     }
 
@@ -241,7 +264,9 @@ impl Tree {
             return Err(refused("a link without a target"));
         }
         let target = OsStr::from_bytes(&entry.link);
-        self.replacing(&folder.fd, name, || rustix::fs::symlinkat(target, &*folder.fd, name))?;
+        self.replacing(&folder.fd, name, || {
+            rustix::fs::symlinkat(target, &*folder.fd, name)
+        })?;
         self.own_and_date(folder, name, entry)
     }
 
@@ -253,7 +278,12 @@ impl Tree {
         self.own_and_date(folder, name, entry)?;
         // It was just made here and is no link, so that following it leads nowhere else.
         let mode = Mode::from_raw_mode(entry.mode);
-        Ok(rustix::fs::chmodat(&*folder.fd, name, mode, AtFlags::empty())?)
+        Ok(rustix::fs::chmodat(
+            &*folder.fd,
+            name,
+            mode,
+            AtFlags::empty(),
+        )?)
     }
 
     fn own_and_date(&self, folder: &Folder, name: &OsStr, entry: &Entry) -> io::Result<()> {
@@ -317,7 +347,10 @@ impl Tree {
             let here = stack.last().cloned().unwrap_or_else(|| self.root_folder());
             match self.step(&here, &part)? {
                 Step::Into(fd) => {
-                    stack.push(Folder { fd: Rc::new(fd), path: here.path.join(&part) });
+                    stack.push(Folder {
+                        fd: Rc::new(fd),
+                        path: here.path.join(&part),
+                    });
                 }
                 Step::Link(target) => {
                     links += 1;
@@ -341,7 +374,10 @@ impl Tree {
     }
 
     fn root_folder(&self) -> Folder {
-        Folder { fd: self.root.clone(), path: PathBuf::new() }
+        Folder {
+            fd: self.root.clone(),
+            path: PathBuf::new(),
+        }
     }
 
     fn step(&mut self, here: &Folder, part: &OsStr) -> io::Result<Step> {
@@ -384,7 +420,8 @@ impl Tree {
     fn like(&mut self, folder: &OwnedFd, path: &Path, lower: &OwnedFd) -> io::Result<()> {
         let stat = rustix::fs::fstat(lower)?;
         copy_attributes(lower, folder, &stat)?;
-        self.folder_times.push((path.to_path_buf(), modified(&stat)));
+        self.folder_times
+            .push((path.to_path_buf(), modified(&stat)));
         Ok(())
     }
 
@@ -439,8 +476,9 @@ impl Tree {
         for (path, time) in self.folder_times.iter().rev() {
             let opened = match path.as_os_str().is_empty() {
                 true => Ok(self.root.clone()),
-                false => open_beneath(&self.root, path, OFlags::RDONLY | OFlags::DIRECTORY)
-                    .map(Rc::new),
+                false => {
+                    open_beneath(&self.root, path, OFlags::RDONLY | OFlags::DIRECTORY).map(Rc::new)
+                }
             };
             // A later entry may have replaced the folder.
             if let Ok(folder) = opened {
@@ -483,18 +521,28 @@ fn is_kept(name: &[u8], value: &[u8]) -> bool {
 }
 
 fn create(folder: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
-    let flags =
-        OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)
 }
 
 fn whiteout(folder: &Folder, name: &OsStr) -> io::Result<()> {
     let kind = FileType::CharacterDevice;
-    Ok(rustix::fs::mknodat(&*folder.fd, name, kind, Mode::empty(), 0)?)
+    Ok(rustix::fs::mknodat(
+        &*folder.fd,
+        name,
+        kind,
+        Mode::empty(),
+        0,
+    )?)
 }
 
 fn make_opaque(folder: &OwnedFd) -> io::Result<()> {
-    Ok(rustix::fs::fsetxattr(folder, OPAQUE, b"y", XattrFlags::empty())?)
+    Ok(rustix::fs::fsetxattr(
+        folder,
+        OPAQUE,
+        b"y",
+        XattrFlags::empty(),
+    )?)
 }
 
 fn copy_attributes(from: &OwnedFd, to: &OwnedFd, stat: &Stat) -> io::Result<()> {
@@ -540,15 +588,24 @@ fn owner(entry: &Entry) -> (Uid, Gid) {
 }
 
 fn time(entry: &Entry) -> Timespec {
-    Timespec { tv_sec: entry.mtime.0, tv_nsec: entry.mtime.1.into() }
+    Timespec {
+        tv_sec: entry.mtime.0,
+        tv_nsec: entry.mtime.1.into(),
+    }
 }
 
 fn modified(stat: &Stat) -> Timespec {
-    Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ }
+    Timespec {
+        tv_sec: stat.st_mtime,
+        tv_nsec: stat.st_mtime_nsec as _,
+    }
 }
 
 fn timestamps(time: Timespec) -> Timestamps {
-    Timestamps { last_access: time, last_modification: time }
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
 }
 
 fn refused(why: &str) -> io::Error {
@@ -572,7 +629,8 @@ impl Notices {
 
     fn finish(&mut self) -> Vec<String> {
         if self.more > 0 {
-            self.kept.push(format!("and {} more were left out", self.more));
+            self.kept
+                .push(format!("and {} more were left out", self.more));
         }
         std::mem::take(&mut self.kept)
     }

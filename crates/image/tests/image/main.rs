@@ -1,0 +1,9 @@
+//! The store against archives, hostile ones among them, and against registries. Needs root: owners,
+//! whiteouts and file capabilities are real.
+
+mod build;
+mod hostile;
+mod layers;
+mod registry;
+mod samples;
+mod store;

@@ -1,0 +1,475 @@
+//! Pulling: from a real registry (Debian's docker-registry, filled by skopeo), and from registries
+//! that cut, hang, lie and listen.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use windlass_image::{Credentials, Error, Mirrors, PullOptions};
+
+use crate::build::*;
+
+/// A registry of a few fixed answers that keeps what it was asked.
+struct Fake {
+    port: u16,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+#[derive(Debug, Clone)]
+struct Asked {
+    path: String,
+    headers: BTreeMap<String, String>,
+}
+
+/// Status line, headers and body; a body shorter than promised means that the line is cut.
+type Answer = (String, Vec<u8>);
+
+impl Fake {
+    fn start(answer: impl Fn(&Asked, usize) -> Answer + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = asked.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(stream) = stream else { return };
+                let Some(request) = read_request(&stream) else {
+                    continue;
+                };
+                let before = {
+                    let mut log = log.lock().unwrap();
+                    log.push(request.clone());
+                    log.iter().filter(|a| a.path == request.path).count() - 1
+                };
+                let (head, body) = answer(&request, before);
+                let mut stream = stream;
+                let _ = stream
+                    .write_all(format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").as_bytes());
+                let _ = stream.write_all(&body);
+            }
+        });
+        Self { port, asked }
+    }
+
+    fn asked(&self, part: &str) -> Vec<Asked> {
+        self.asked
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|a| a.path.contains(part))
+            .cloned()
+            .collect()
+    }
+}
+
+fn read_request(stream: &TcpStream) -> Option<Asked> {
+    let mut lines = BufReader::new(stream).lines();
+    let path = lines.next()?.ok()?.split(' ').nth(1)?.to_string();
+    let mut headers = BTreeMap::new();
+    for line in lines {
+        let line = line.ok()?;
+        let Some((key, value)) = line.split_once(": ") else {
+            break;
+        };
+        headers.insert(key.to_ascii_lowercase(), value.to_string());
+    }
+    Some(Asked { path, headers })
+}
+
+fn full(media_type: &str, body: &[u8]) -> Answer {
+    (
+        format!(
+            "200 OK\r\nContent-Type: {media_type}\r\nContent-Length: {}",
+            body.len()
+        ),
+        body.to_vec(),
+    )
+}
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// A one-layer image: manifest, configuration, layer.
+fn image() -> (String, String, Vec<u8>) {
+    let noise: Vec<u8> = (0..300_000u64)
+        .flat_map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes())
+        .collect();
+    let header = Header {
+        name: b"noise",
+        size: noise.len() as u64,
+        ..Header::default()
+    };
+    let layer = gzip(&Tar::default().entry(&header, &noise).end());
+    let config = config(std::slice::from_ref(&layer));
+    let descriptor = |bytes: &[u8]| serde_json::json!({"mediaType": "x", "digest": digest(bytes), "size": bytes.len()});
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": MANIFEST,
+        "config": descriptor(config.as_bytes()), "layers": [descriptor(&layer)],
+    });
+    (manifest.to_string(), config, layer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_download_goes_on() {
+    let (manifest, config, layer) = image();
+    let layer_digest = digest(&layer);
+    let fake = Fake::start(move |asked, before| {
+        if asked.path.contains("/manifests/") {
+            full(MANIFEST, manifest.as_bytes())
+        } else if asked.path.ends_with(&digest(config.as_bytes())) {
+            full("x", config.as_bytes())
+        } else if before == 0 {
+            let (head, body) = full("x", &layer);
+            (head, body[..body.len() / 2].to_vec())
+        } else {
+            let from: usize = asked.headers["range"]
+                .trim_start_matches("bytes=")
+                .trim_end_matches('-')
+                .parse()
+                .unwrap();
+            let (total, rest) = (layer.len(), &layer[from..]);
+            let head = format!(
+                "206 Partial Content\r\nContent-Range: bytes {from}-{}/{total}\r\nContent-Length: {}",
+                total - 1,
+                rest.len()
+            );
+            (head, rest.to_vec())
+        }
+    });
+    let place = Place::new();
+    let reference = name(&format!("127.0.0.1:{}/app:v1", fake.port));
+    // Two that want the same share one pull.
+    let (one, two) = tokio::join!(
+        place.store.pull(&reference, PullOptions::default()),
+        place.store.pull(&reference, PullOptions::default()),
+    );
+    assert_eq!(one.unwrap().layers, two.unwrap().layers);
+    assert_eq!(fake.asked("/manifests/").len(), 1);
+    let blobs = fake.asked(&layer_digest);
+    assert_eq!(blobs.len(), 2, "{blobs:?}");
+    assert!(blobs[1].headers["range"].starts_with("bytes="), "{blobs:?}");
+    assert_ne!(blobs[1].headers["range"], "bytes=0-");
+    assert!(names(&place.folder.path().join("store/partial")).is_empty());
+    // Known now: the next pull asks for the manifest alone.
+    place
+        .store
+        .pull(&reference, PullOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(fake.asked(&layer_digest).len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registries_that_lie() {
+    let (manifest, config, layer) = image();
+    let other = gzip(b"another layer");
+    type Lie = fn(Answer, &str) -> Answer;
+    let cases: Vec<(&str, &str, Lie)> = vec![
+        ("a manifest as an index", "/manifests/", |(_, body), _| {
+            full("application/vnd.oci.image.index.v1+json", &body)
+        }),
+        ("a manifest as text", "/manifests/", |(_, body), _| {
+            full("text/html", &body)
+        }),
+        ("an endless manifest", "/manifests/", |_, _| {
+            full(MANIFEST, &vec![b' '; 5 << 20])
+        }),
+        (
+            "a flipped configuration",
+            "/blobs/config",
+            |(_, mut body), _| {
+                body[3] ^= 1;
+                full("x", &body)
+            },
+        ),
+        ("another layer", "/blobs/layer", |_, _| {
+            full("x", &[b'x'; 1000])
+        }),
+        ("a byte too many", "/blobs/layer", |(_, mut body), _| {
+            body.push(0);
+            full("x", &body)
+        }),
+        ("an error", "/manifests/", |_, _| {
+            let body = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no \u001b[31m"}]}"#;
+            (
+                format!("404 Not Found\r\nContent-Length: {}", body.len()),
+                body.to_vec(),
+            )
+        }),
+        ("a redirect to a file", "/blobs/layer", |_, _| {
+            (
+                "307 x\r\nLocation: file:///etc/passwd\r\nContent-Length: 0".into(),
+                Vec::new(),
+            )
+        }),
+        ("redirects in circles", "/manifests/", |_, path| {
+            (
+                format!("307 x\r\nLocation: {path}\r\nContent-Length: 0"),
+                Vec::new(),
+            )
+        }),
+        ("an unknown challenge", "/manifests/", |_, _| {
+            (
+                "401 x\r\nWWW-Authenticate: Digest x\r\nContent-Length: 0".into(),
+                Vec::new(),
+            )
+        }),
+    ];
+    drop(other);
+    for (case, part, lie) in cases {
+        let (manifest, config, layer) = (manifest.clone(), config.clone(), layer.clone());
+        let fake = Fake::start(move |asked, _| {
+            let (kind, answer) = if asked.path.contains("/manifests/") {
+                ("/manifests/", full(MANIFEST, manifest.as_bytes()))
+            } else if asked.path.ends_with(&digest(config.as_bytes())) {
+                ("/blobs/config", full("x", config.as_bytes()))
+            } else {
+                ("/blobs/layer", full("x", &layer))
+            };
+            if kind == part {
+                lie(answer, &asked.path)
+            } else {
+                answer
+            }
+        });
+        let place = Place::new();
+        let reference = name(&format!("127.0.0.1:{}/app:v1", fake.port));
+        let error = place
+            .store
+            .pull(&reference, PullOptions::default())
+            .await
+            .expect_err(case);
+        let text = error.detail();
+        assert!(!text.contains('\x1b'), "{case}: {text}");
+        assert!(place.store.list().is_empty(), "{case}");
+        place.assert_empty(case);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_stay_with_their_registry() {
+    let (manifest, config, layer) = image();
+    let storage = Fake::start(move |_, _| full("x", &layer));
+    let target = format!("http://127.0.0.1:{}/stored", storage.port);
+    let fake = Fake::start(move |asked, _| {
+        if !asked.headers.contains_key("authorization") {
+            (
+                "401 x\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0".into(),
+                Vec::new(),
+            )
+        } else if asked.path.contains("/manifests/") {
+            full(MANIFEST, manifest.as_bytes())
+        } else if asked.path.ends_with(&digest(config.as_bytes())) {
+            full("x", config.as_bytes())
+        } else {
+            (
+                format!("307 x\r\nLocation: {target}\r\nContent-Length: 0"),
+                Vec::new(),
+            )
+        }
+    });
+    let place = Place::new();
+    let reference = name(&format!("127.0.0.1:{}/app:v1", fake.port));
+    let credentials = Credentials {
+        username: "AWS".into(),
+        password: "s3cret".into(),
+    };
+    let options = PullOptions {
+        credentials: Some(credentials),
+        ..PullOptions::default()
+    };
+    place.store.pull(&reference, options.clone()).await.unwrap();
+    let stored = storage.asked("/stored");
+    assert_eq!(stored.len(), 1);
+    assert!(!stored[0].headers.contains_key("authorization"));
+    // Without credentials: refused, and the refusal says why.
+    let error = place
+        .store
+        .pull(&reference, PullOptions::default())
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("access denied"), "{error}");
+    // To a mirror they are not sent.
+    let mirror =
+        Mirrors::parse([format!("private.example=127.0.0.1:{}", fake.port).as_str()]).unwrap();
+    let options = PullOptions {
+        mirrors: mirror,
+        ..options
+    };
+    let error = place
+        .store
+        .pull(&name("private.example/app:v1"), options)
+        .await
+        .unwrap_err();
+    assert!(!error.detail().contains("s3cret"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_away_or_hangs() {
+    let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let place = Place::new();
+    for port in [hanging.local_addr().unwrap().port(), closed] {
+        let reference = name(&format!("127.0.0.1:{port}/app:v1"));
+        let pull = place.store.pull(&reference, PullOptions::default());
+        // Far beyond the deadline, to tell late from never.
+        let error = tokio::time::timeout(Duration::from_secs(20), pull)
+            .await
+            .unwrap()
+            .unwrap_err();
+        assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("127.0.0.1:{port}")), "{text}");
+        assert!(text.contains("windlass images load ARCHIVE"), "{text}");
+    }
+}
+
+/// Debian's docker-registry on a port of its own, ended when dropped.
+struct RealRegistry {
+    child: Child,
+    port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl RealRegistry {
+    fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let folder = tempfile::tempdir().unwrap();
+        let settings = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+            folder.path().join("data").display()
+        );
+        let path = folder.path().join("settings.yml");
+        std::fs::write(&path, settings).unwrap();
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("install Debian's docker-registry and skopeo for this test");
+        let registry = Self {
+            child,
+            port,
+            _folder: folder,
+        };
+        for _ in 0..200 {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return registry;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("docker-registry does not listen");
+    }
+}
+
+impl Drop for RealRegistry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_registry() {
+    let registry = RealRegistry::start();
+    let place = Place::new();
+    let layers = [
+        gzip(
+            &Tar::default()
+                .file("usr/bin/a", "1")
+                .symlink("bin", "usr/bin")
+                .end(),
+        ),
+        gzip(
+            &Tar::default()
+                .file("bin/b", "2")
+                .file("usr/bin/.wh.a", "")
+                .end(),
+        ),
+    ];
+    let archive = place.folder.path().join("app.tar");
+    std::fs::write(&archive, docker_archive("app:v1", &layers)).unwrap();
+    let address = format!("127.0.0.1:{}/team/app:v1", registry.port);
+    let pushed = Command::new("skopeo")
+        .args([
+            "--insecure-policy",
+            "copy",
+            "--quiet",
+            "--dest-tls-verify=false",
+        ])
+        .arg(format!("docker-archive:{}", archive.display()))
+        .arg(format!("docker://{address}"))
+        .status()
+        .expect("install Debian's docker-registry and skopeo for this test");
+    assert!(pushed.success());
+
+    let pulled = place
+        .store
+        .pull(&name(&address), PullOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(pulled.config.cmd, ["run"]);
+    assert_eq!(
+        std::fs::read_to_string(pulled.layers[0].join("usr/bin/b")).unwrap(),
+        "2"
+    );
+    let by_digest = name(&format!(
+        "127.0.0.1:{}/team/app@{}",
+        registry.port, pulled.manifest_digest
+    ));
+    assert_eq!(
+        place.store.resolve(&by_digest).unwrap().layers,
+        pulled.layers
+    );
+    place
+        .store
+        .pull(&by_digest, PullOptions::default())
+        .await
+        .unwrap();
+
+    // The layers are the same as when the archive is loaded.
+    place
+        .store
+        .load_archive_file(&archive, &Default::default(), &|_| {})
+        .unwrap();
+    assert_eq!(
+        place.store.resolve(&name("app:v1")).unwrap().layers,
+        pulled.layers
+    );
+
+    // Through a mirror setting, under the name that the mirror stands for.
+    let mirror = format!("registry.example=127.0.0.1:{}", registry.port);
+    let mirrors = Mirrors::parse([mirror.as_str()]).unwrap();
+    let options = PullOptions {
+        mirrors,
+        ..PullOptions::default()
+    };
+    let mirrored = place
+        .store
+        .pull(&name("registry.example/team/app:v1"), options)
+        .await
+        .unwrap();
+    assert_eq!(mirrored.layers, pulled.layers);
+
+    let missing = name(&format!("127.0.0.1:{}/team/app:none", registry.port));
+    let error = place
+        .store
+        .pull(&missing, PullOptions::default())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::Registry { .. }) && error.to_string().contains("404"),
+        "{error}"
+    );
+}
