@@ -88,9 +88,7 @@ pub(crate) fn add_bridge(
     socket.execute(&batch)
 }
 
-/// Makes a pair of links: the host's end up and on the bridge, the other in the namespace.
-///
-/// One send, three requests: the host's end goes up only when it has its settings.
+/// Makes a pair of links, both down: the host's end on the bridge, the other in the namespace.
 pub(crate) fn add_pair(socket: &Socket, pair: &Pair<'_>) -> Result<(), SocketError> {
     const PEER: u16 = 1;
     let mut batch = Batch::new();
@@ -105,11 +103,39 @@ pub(crate) fn add_pair(socket: &Socket, pair: &Pair<'_>) -> Result<(), SocketErr
         })
     })?;
     batch.message(NEW_LINK, ACK, |m| bridge_port(m, pair.host_name))?;
+    socket.execute(&batch)
+}
+
+/// Brings the host's end up, whose other end is up already. Answers whether the bridge passes its
+/// frames; until then the task's first packets are lost, and it would wait a second to repeat them.
+pub(crate) fn open_port(socket: &Socket, name: &str) -> Result<bool, SocketError> {
+    const TRIES: u32 = 40;
+    const PAUSE: std::time::Duration = std::time::Duration::from_micros(250);
+    let mut batch = Batch::new();
     batch.message(NEW_LINK, ACK, |m| {
         m.raw(&link_header(0, UP));
-        m.text(IFLA_IFNAME, pair.host_name)
+        m.text(IFLA_IFNAME, name)
     })?;
-    socket.execute(&batch)
+    socket.execute(&batch)?;
+    let question = question(name)?;
+    for _ in 0..TRIES {
+        // Newer kernels settle the link's state when they are asked for it; older ones do it in
+        // their own time.
+        if is_forwarding(&socket.query(&question)?) {
+            return Ok(true);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(false)
+}
+
+fn is_forwarding(link: &[u8]) -> bool {
+    const SLAVE_DATA: u16 = 5;
+    const PORT_STATE: u16 = 1;
+    const FORWARDING: &[u8] = &[3];
+    let info = Attributes::after(link, 16).nested(IFLA_LINKINFO);
+    let state = info.and_then(|info| info.nested(SLAVE_DATA)?.get(PORT_STATE));
+    state == Some(FORWARDING)
 }
 
 fn peer(m: &mut Encoder<'_>, pair: &Pair<'_>) -> Result<(), EncodeError> {
@@ -166,16 +192,20 @@ pub(crate) fn delete(socket: &Socket, index: u32) -> Result<(), SocketError> {
 
 /// The link with this name, if there is one.
 pub(crate) fn find(socket: &Socket, name: &str) -> Result<Option<Link>, SocketError> {
+    match socket.query(&question(name)?) {
+        Ok(body) => Ok(read_link(&body)),
+        Err(error) if error.errno() == Some(libc::ENODEV) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn question(name: &str) -> Result<Batch, EncodeError> {
     let mut batch = Batch::new();
     batch.message(GET_LINK, 0, |m| {
         m.raw(&link_header(0, 0));
         m.text(IFLA_IFNAME, name)
     })?;
-    match socket.query(&batch) {
-        Ok(body) => Ok(read_link(&body)),
-        Err(error) if error.errno() == Some(libc::ENODEV) => Ok(None),
-        Err(error) => Err(error),
-    }
+    Ok(batch)
 }
 
 /// All links.

@@ -603,14 +603,20 @@ fn make_link(
     let index = found
         .ok_or_else(|| Error::NoNamespace(attached.interface.clone()))?
         .index;
-    link::configure(
-        inside,
-        index,
-        attached.address,
-        attached.prefix,
-        attached.gateway,
-    )
-    .trying(attaching)
+    let Attached {
+        address,
+        prefix,
+        gateway,
+        ..
+    } = *attached;
+    link::configure(inside, index, address, prefix, gateway).trying(attaching)?;
+    if !link::open_port(&kernel.route, &attached.host_interface).trying(attaching)? {
+        tracing::debug!(
+            interface = attached.host_interface,
+            "the bridge is slow to open a port"
+        );
+    }
+    Ok(())
 }
 
 fn take_down(

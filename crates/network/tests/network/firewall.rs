@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use windlass_network::{Network, Protocol};
 
-use crate::machine::{HOST, Task, ask, on_machine, sh};
+use crate::machine::{HOST, Task, ask, closed, on_machine, sh};
 
 #[test]
 fn nft_reads_the_tables_as_meant() {
@@ -110,14 +110,11 @@ fn flushes_leave_no_container_open() {
             sh("nft flush ruleset");
         }
         let start = Instant::now();
-        while ask(Some(&machine.neighbour), web.at(81)).is_ok() {
+        while !closed(Some(&machine.neighbour), web.at(81)) {
             assert!(start.elapsed() < Duration::from_secs(20), "still open");
         }
         for _ in 0..5 {
-            assert!(
-                ask(Some(&machine.neighbour), web.at(81)).is_err(),
-                "open again"
-            );
+            assert!(closed(Some(&machine.neighbour), web.at(81)), "open again");
         }
     });
 }

@@ -18,6 +18,8 @@ pub(crate) const HOST: &str = "192.0.2.2";
 pub(crate) const NEIGHBOUR: &str = "192.0.2.9";
 pub(crate) const SUBNET: &str = "10.77.0.0/16";
 
+/// How long a probe waits for an answer that should come: long, for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// How long a probe waits before it counts as refused in silence.
 const SILENCE: Duration = Duration::from_millis(400);
 
@@ -187,19 +189,7 @@ impl Drop for Server {
 
 /// What a server says over TCP to somebody in this namespace, or on the machine.
 pub(crate) fn ask(from: Option<&Path>, at: impl Into<SocketAddr>) -> io::Result<String> {
-    let at = at.into();
-    within(from, move || {
-        let mut stream = TcpStream::connect_timeout(&at, SILENCE)?;
-        stream.set_read_timeout(Some(SILENCE * 3))?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        // The relay accepts before it knows whether anybody is there.
-        if text.is_empty() {
-            Err(io::ErrorKind::UnexpectedEof.into())
-        } else {
-            Ok(text)
-        }
-    })
+    connect(from, at.into(), PATIENCE)
 }
 
 /// What a server says over UDP.
@@ -212,12 +202,32 @@ pub(crate) fn ask_udp(from: Option<&Path>, at: impl Into<SocketAddr>) -> io::Res
             ([0u16; 8], 0).into()
         };
         let socket = UdpSocket::bind(any)?;
-        socket.set_read_timeout(Some(SILENCE))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
         socket.connect(at)?;
         socket.send(b"?")?;
         let mut buffer = [0; 2048];
         let length = socket.recv(&mut buffer)?;
         Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    })
+}
+
+/// Whether nobody answers, over TCP.
+pub(crate) fn closed(from: Option<&Path>, at: impl Into<SocketAddr>) -> bool {
+    connect(from, at.into(), SILENCE).is_err()
+}
+
+fn connect(from: Option<&Path>, at: SocketAddr, wait: Duration) -> io::Result<String> {
+    within(from, move || {
+        let mut stream = TcpStream::connect_timeout(&at, wait)?;
+        stream.set_read_timeout(Some(wait * 3))?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        // The relay accepts before it knows whether anybody is there.
+        if text.is_empty() {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        } else {
+            Ok(text)
+        }
     })
 }
 

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use windlass_network::{Error, PortMapping, Protocol};
 
-use crate::machine::{HOST, NEIGHBOUR, Server, Task, ask, ask_udp, on_machine, sh};
+use crate::machine::{HOST, NEIGHBOUR, Server, Task, ask, ask_udp, closed, on_machine, sh};
 
 fn at(address: &str, port: u16) -> SocketAddr {
     SocketAddr::new(address.parse().expect("address"), port)
@@ -98,11 +98,11 @@ fn what_is_not_published_is_closed_to_others() {
             ("loopback mapping by 127.0.0.1", at("127.0.0.1", 8081)),
             ("loopback service of the host", at("127.0.0.1", 9000)),
         ] {
-            assert!(ask(neighbour, to).is_err(), "{what} is open");
+            assert!(closed(neighbour, to), "{what} is open");
         }
         // The same with a host that lets loopback addresses through, as other programs ask for.
         sh("echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet");
-        assert!(ask(neighbour, at("127.0.0.1", 9000)).is_err(), "guarded");
+        assert!(closed(neighbour, at("127.0.0.1", 9000)), "guarded");
         assert!(
             ask(neighbour, at(HOST, 8080)).is_ok(),
             "the published one is open all the same"
@@ -162,7 +162,7 @@ fn containers_reach_the_outside_and_little_of_the_host() {
             ),
             ("host's loopback", at("127.0.0.1", 9001)),
         ] {
-            assert!(ask(from, to).is_err(), "{what} is open");
+            assert!(closed(from, to), "{what} is open");
         }
     });
 }
@@ -241,7 +241,7 @@ fn addresses_cannot_be_borrowed() {
             thief.attached.address
         ));
         assert!(
-            ask(Some(&thief.path), web.at(80)).is_err(),
+            closed(Some(&thief.path), web.at(80)),
             "another task's address"
         );
         // Its questions about neighbours were not heard either.
@@ -255,7 +255,7 @@ fn addresses_cannot_be_borrowed() {
              ip link set eth0 address 02:57:00:00:00:99'"
         ));
         assert!(
-            ask(Some(&thief.path), web.at(80)).is_err(),
+            closed(Some(&thief.path), web.at(80)),
             "another hardware address"
         );
     });
@@ -296,13 +296,13 @@ fn the_machine_does_not_become_a_router() {
         let _far = Server::start(Some(&far), 80, "far");
         let neighbour = Some(&*machine.neighbour);
         assert!(
-            ask(neighbour, at("198.51.100.9", 80)).is_err(),
+            closed(neighbour, at("198.51.100.9", 80)),
             "forwarding is off"
         );
         let network = machine.network().await;
         let task = Task::start(&network, "task", &[]).await;
         assert!(
-            ask(neighbour, at("198.51.100.9", 80)).is_err(),
+            closed(neighbour, at("198.51.100.9", 80)),
             "and stays so for others"
         );
         assert!(
@@ -312,12 +312,12 @@ fn the_machine_does_not_become_a_router() {
         drop(network);
         let network = machine.network().await;
         assert!(
-            ask(neighbour, at("198.51.100.9", 80)).is_err(),
+            closed(neighbour, at("198.51.100.9", 80)),
             "also after a restart"
         );
         network.down().await.expect("goes down");
         assert!(
-            ask(neighbour, at("198.51.100.9", 80)).is_err(),
+            closed(neighbour, at("198.51.100.9", 80)),
             "also after the end"
         );
         drop(_far);
