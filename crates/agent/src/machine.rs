@@ -1,0 +1,209 @@
+//! What this machine is: its boot, its size, its capabilities.
+
+use crate::limits::HOST_RESERVE_MIB_MAX;
+use std::fs;
+use std::io;
+use windlass_model::id::{BootId, NodeId};
+use windlass_model::instance::{Attribute, Node};
+use windlass_model::resources::{HostPort, Protocol, Resources};
+
+/// Who this node is; what a person or the installation chose.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub id: NodeId,
+    /// `None` takes the machine's host name.
+    pub name: Option<String>,
+    pub availability_zone: String,
+    /// An address under which published ports are reached from other machines.
+    pub address: String,
+    pub agent_version: String,
+    /// Attributes of the operator's own.
+    pub attributes: Vec<Attribute>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("read {path}")]
+    Read {
+        path: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{path} does not say what was expected: {text:?}")]
+    Content { path: &'static str, text: String },
+}
+
+/// Source: ECS agent; SSH, the container engine's and the agent's own ports.
+const RESERVED_TCP: [u16; 5] = [22, 2375, 2376, 51678, 51679];
+
+/// Capabilities a definition may require and this node really provides, by their prefix-less
+/// names. Source: ECS API, `requiresAttributes`.
+const CAPABILITIES: &[&str] = &[
+    "ecs.capability.container-health-check",
+    "ecs.capability.container-ordering",
+    "ecs.capability.container-restart-policy",
+    "ecs.capability.network.container-port-range",
+    "ecs.capability.pid-ipc-namespace-sharing",
+    "ecs.capability.task-cpu-mem-limit",
+    "ecs.capability.increased-task-cpu-limit",
+    "ecs.capability.task-eni",
+    "ecs.capability.execution-role-awslogs",
+    "ecs.capability.execution-role-ecr-pull",
+    "ecs.capability.docker-plugin.local",
+    "com.amazonaws.ecs.capability.ecr-auth",
+    "com.amazonaws.ecs.capability.privileged-container",
+    "com.amazonaws.ecs.capability.task-iam-role",
+    "com.amazonaws.ecs.capability.task-iam-role-network-host",
+];
+
+/// Drivers whose output is kept in the node's own log files.
+pub const LOG_DRIVERS: &[&str] = &[
+    "awslogs",
+    "fluentd",
+    "gelf",
+    "journald",
+    "json-file",
+    "local",
+    "none",
+    "splunk",
+    "syslog",
+];
+
+/// What the agent registers. `cpu_overcommit` multiplies the processors: 1.0 promises what there is.
+///
+/// # Errors
+/// /proc does not answer as Linux does.
+pub fn facts(identity: &Identity, cpu_overcommit: f64) -> Result<Node, Error> {
+    let name = match &identity.name {
+        Some(name) => name.clone(),
+        None => read("/proc/sys/kernel/hostname")?.trim().to_owned(),
+    };
+    let mut attributes = capabilities();
+    attributes.extend(identity.attributes.iter().cloned());
+    attributes.push(valued("ecs.availability-zone", &identity.availability_zone));
+    attributes.sort();
+    attributes.dedup();
+    Ok(Node {
+        id: identity.id,
+        name,
+        boot: boot()?,
+        total: resources(cpu_overcommit)?,
+        attributes,
+        availability_zone: identity.availability_zone.clone(),
+        agent_version: identity.agent_version.clone(),
+        address: identity.address.clone(),
+        connected: true,
+        isolation: "namespaces, cgroups, capabilities, seccomp".into(),
+    })
+}
+
+/// This boot of the kernel.
+///
+/// # Errors
+/// As [`facts`].
+pub fn boot() -> Result<BootId, Error> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let text = read(path)?;
+    text.trim().parse().map_err(|_| Error::Content {
+        path,
+        text: text.clone(),
+    })
+}
+
+fn resources(cpu_overcommit: f64) -> Result<Resources, Error> {
+    let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let cpu_units = (processors.saturating_mul(1_024) as f64 * cpu_overcommit.max(0.0)) as u64;
+    let memory_mib = memory_mib()?;
+    let reserve = (memory_mib / 10).min(HOST_RESERVE_MIB_MAX);
+    let ports = RESERVED_TCP
+        .iter()
+        .map(|port| HostPort {
+            protocol: Protocol::Tcp,
+            port: *port,
+        })
+        .collect();
+    Ok(Resources {
+        cpu_units,
+        memory_mib: memory_mib.saturating_sub(reserve),
+        ports,
+    })
+}
+
+fn memory_mib() -> Result<u64, Error> {
+    let path = "/proc/meminfo";
+    let text = read(path)?;
+    let kib = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.map(|kib| kib / 1_024).ok_or_else(|| Error::Content {
+        path,
+        text: text.lines().next().unwrap_or_default().to_owned(),
+    })
+}
+
+fn capabilities() -> Vec<Attribute> {
+    let named = |name: String| Attribute { name, value: None };
+    let mut all: Vec<Attribute> = CAPABILITIES
+        .iter()
+        .map(|name| named((*name).into()))
+        .collect();
+    all.extend((17..=32).map(|minor| {
+        named(format!(
+            "com.amazonaws.ecs.capability.docker-remote-api.1.{minor}"
+        ))
+    }));
+    all.extend(LOG_DRIVERS.iter().map(|driver| {
+        named(format!(
+            "com.amazonaws.ecs.capability.logging-driver.{driver}"
+        ))
+    }));
+    all.push(valued("ecs.os-type", "linux"));
+    all.push(valued("ecs.os-family", "LINUX"));
+    let architecture = match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        other => other,
+    };
+    all.push(valued("ecs.cpu-architecture", architecture));
+    all
+}
+
+fn valued(name: &str, value: &str) -> Attribute {
+    Attribute {
+        name: name.into(),
+        value: Some(value.into()),
+    }
+}
+
+fn read(path: &'static str) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|source| Error::Read { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_a_boot_a_size_and_capabilities() {
+        let identity = Identity {
+            id: NodeId(7),
+            name: None,
+            availability_zone: "eu-central-1a".into(),
+            address: "192.0.2.1".into(),
+            agent_version: "0".into(),
+            attributes: Vec::new(),
+        };
+        let node = facts(&identity, 1.0).unwrap();
+        let double = facts(&identity, 2.0).unwrap();
+        assert!(node.total.cpu_units >= 1_024 && node.total.memory_mib > 0);
+        assert_eq!(double.total.cpu_units, node.total.cpu_units * 2);
+        assert_eq!(node.boot, boot().unwrap());
+        assert!(!node.name.is_empty());
+        for name in [
+            "ecs.capability.task-eni",
+            "com.amazonaws.ecs.capability.docker-remote-api.1.18",
+        ] {
+            assert!(node.attributes.iter().any(|a| a.name == name), "{name}");
+        }
+    }
+}

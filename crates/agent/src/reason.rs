@@ -1,0 +1,134 @@
+//! From errors to the reasons ECS shows on a container: `Name: detail`.
+
+use std::error::Error as StdError;
+use windlass_model::stop::{ContainerReason, ReasonName};
+use windlass_runtime::protocol::Refusal;
+use windlass_runtime::spec::StartError;
+
+/// A reason with this name.
+pub fn of(name: ReasonName, detail: impl Into<String>) -> ContainerReason {
+    ContainerReason {
+        name,
+        detail: detail.into(),
+    }
+}
+
+/// The whole chain of an error in one line.
+pub fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Why a start failed: the runtime's error, and the exit code a shell would have given.
+/// Source: ECS agent, which reports the container engine's exit code of a failed start.
+pub fn of_start(error: &windlass_runtime::Error) -> (ContainerReason, Option<i32>) {
+    use windlass_runtime::Error;
+    match error {
+        Error::Start { source, .. }
+        | Error::Refused {
+            source: Refusal::Start(source),
+            ..
+        } => of_start_error(source),
+        Error::Mute { seconds, .. } => (
+            of(
+                ReasonName::ContainerRuntimeTimeoutError,
+                format!("Could not transition to running; timed out after waiting {seconds}s"),
+            ),
+            None,
+        ),
+        other => (
+            of(ReasonName::CannotStartContainerError, chain(other)),
+            None,
+        ),
+    }
+}
+
+fn of_start_error(error: &StartError) -> (ContainerReason, Option<i32>) {
+    const ENOENT: i32 = 2;
+    const EACCES: i32 = 13;
+    const ENOTDIR: i32 = 20;
+    let program = &error.detail;
+    let (detail, code) = match (error.stage.as_str(), error.errno) {
+        ("exec", ENOENT) if program.contains('/') => (
+            format!("exec: {program:?}: stat {program}: no such file or directory"),
+            Some(127),
+        ),
+        ("exec", ENOENT) => (
+            format!("exec: {program:?}: executable file not found in $PATH"),
+            Some(127),
+        ),
+        ("exec", EACCES) => (format!("exec: {program:?}: permission denied"), Some(126)),
+        ("cwd", ENOTDIR) => (
+            format!(
+                "OCI runtime create failed: chdir to cwd ({program:?}) failed: not a directory"
+            ),
+            Some(126),
+        ),
+        ("user", _) => (
+            format!("unable to find user {program}: no matching entries in passwd file"),
+            None,
+        ),
+        _ => (error.to_string(), None),
+    };
+    (of(ReasonName::CannotStartContainerError, detail), code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_errors_read_as_container_engines_say_them() {
+        for (stage, errno, detail, text, code) in [
+            (
+                "exec",
+                2,
+                "nope",
+                "exec: \"nope\": executable file not found in $PATH",
+                Some(127),
+            ),
+            (
+                "exec",
+                2,
+                "/nope",
+                "exec: \"/nope\": stat /nope: no such file or directory",
+                Some(127),
+            ),
+            (
+                "exec",
+                13,
+                "/etc/passwd",
+                "exec: \"/etc/passwd\": permission denied",
+                Some(126),
+            ),
+            (
+                "cwd",
+                20,
+                "/etc/passwd",
+                "OCI runtime create failed: chdir to cwd (\"/etc/passwd\") failed: not a directory",
+                Some(126),
+            ),
+            (
+                "mount",
+                2,
+                "/data",
+                "mount: /data: No such file or directory (os error 2)",
+                None,
+            ),
+        ] {
+            let error = StartError {
+                stage: stage.into(),
+                errno,
+                detail: detail.into(),
+            };
+            let (reason, exit_code) = of_start_error(&error);
+            assert_eq!((reason.detail.as_str(), exit_code), (text, code));
+        }
+    }
+}
