@@ -359,7 +359,7 @@ impl Store {
             let new = found.image.digest;
             if let Some(existing) = self.inner.named(reference).filter(|d| *d != new) {
                 return Err(Error::TagExists {
-                    reference: reference.clone(),
+                    reference: Box::new(reference.clone()),
                     existing,
                     new,
                 });

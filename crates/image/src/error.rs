@@ -104,8 +104,8 @@ pub enum Error {
     /// Loading would move a tag to another image.
     #[error("{reference} already names {existing}; load with replace to make it name {new}")]
     TagExists {
-        /// The name.
-        reference: Reference,
+        /// The name. Boxed, as are no others, to keep results small.
+        reference: Box<Reference>,
         /// The image it names now.
         existing: Digest,
         /// The image in the archive.

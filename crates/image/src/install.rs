@@ -15,7 +15,8 @@ use crate::digest::Digest;
 use crate::error::{At, Error, Result};
 use crate::manifest::{Manifest, own_architecture};
 use crate::reference::Reference;
-use crate::store::{Chain, ImageRecord, Inner};
+use crate::state::{Chain, ImageRecord};
+use crate::store::Inner;
 use crate::unpack::{Budget, unpack};
 
 /// How far the work on an image is.

@@ -13,7 +13,7 @@
 //! - bytes are believed only when their digest matches, compressed and uncompressed (`install`);
 //! - a layer's names are walked by descriptors inside its own folder, never joined to a path of
 //!   this machine (`unpack`, `lowers`), from entries that are read in one way only (`entries`);
-//! - a registry cannot send credentials, or this machine, elsewhere (`registry`).
+//! - a registry cannot send credentials, or this machine, elsewhere (`registry`, `endpoint`).
 //!
 //! What is on disk, and why a crash leaves each image whole or absent, is told in `files`. Loading,
 //! importing and removing block; callers on an async runtime use its blocking threads. Pulling is
@@ -23,8 +23,10 @@
 //! agent), credentials of registries (the agent).
 
 mod archive;
+mod attributes;
 mod config;
 mod digest;
+mod endpoint;
 mod entries;
 mod error;
 mod files;
@@ -36,16 +38,17 @@ mod manifest;
 mod pull;
 mod reference;
 mod registry;
+mod state;
 mod store;
 mod unpack;
 
 pub use archive::{LoadOptions, Loaded};
 pub use config::{ExposedPort, ImageConfig, Protocol, signal_number};
 pub use digest::{BadDigest, Digest};
+pub use endpoint::{Credentials, Mirrors};
 pub use error::{Error, Result};
 pub use install::{Progress, ProgressFn};
 pub use limits::Limits;
 pub use pull::PullOptions;
 pub use reference::{BadReference, DEFAULT_REGISTRY, Reference, Version};
-pub use registry::{Credentials, Mirrors};
 pub use store::{Collected, Image, Listed, Pin, Store};

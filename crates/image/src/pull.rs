@@ -17,12 +17,13 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, watch};
 
 use crate::digest::Digest;
+use crate::endpoint::{Credentials, Mirrors};
 use crate::error::{At, Error, Result};
 use crate::install::{Busy, Checked, Progress, Source};
 use crate::limits::{DOWNLOAD_ATTEMPTS, DOWNLOADS_AT_ONCE};
 use crate::manifest::{self, Descriptor, Document, Manifest};
 use crate::reference::{Reference, Version};
-use crate::registry::{Credentials, Mirrors, Registry};
+use crate::registry::Registry;
 use crate::store::{Collected, Image, Store};
 
 /// How to pull.

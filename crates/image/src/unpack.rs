@@ -21,20 +21,20 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec};
 use rustix::io::Errno;
 
+use crate::attributes::{
+    Notices, copy_attributes, describe, make_opaque, modified, owner, time, timestamps,
+};
 use crate::entries::{Entries, Entry, Kind};
 use crate::error::Error;
 use crate::inflate::{Plain, with_plain};
 use crate::limits::Limits;
-use crate::lowers::{Found, Lowers, OPAQUE, is_whiteout, kind, open_beneath, open_folder, stat};
+use crate::lowers::{Found, Lowers, is_whiteout, kind, open_beneath, open_folder, stat};
 
 /// As many links as the kernel follows in one path.
 const LINKS_MAX: usize = 40;
-const NOTICES_MAX: usize = 20;
 
 /// What one image may still use; shared by its layers.
 #[derive(Debug, Clone, Copy)]
@@ -193,7 +193,7 @@ impl Tree {
             return Err(refused("only a folder can be the root"));
         }
         let root = self.root.clone();
-        self.describe(&root, entry)?;
+        describe(&root, entry, &mut self.notices)?;
         self.folder_times.push((PathBuf::new(), time(entry)));
         Ok(())
     }
@@ -234,7 +234,7 @@ impl Tree {
             }
             None => rustix::fs::mkdirat(&*folder.fd, name, Mode::RWXU)?,
         }
-        self.describe(&open_folder(&folder.fd, name)?, entry)?;
+        describe(&open_folder(&folder.fd, name)?, entry, &mut self.notices)?;
         self.folder_times
             .push((folder.path.join(name), time(entry)));
         Ok(())
@@ -254,7 +254,7 @@ impl Tree {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let fd = OwnedFd::from(file);
-        self.describe(&fd, entry)?;
+        describe(&fd, entry, &mut self.notices)?;
         rustix::fs::futimens(&fd, &timestamps(time(entry)))?;
         Ok(())
     }
@@ -425,31 +425,6 @@ impl Tree {
         Ok(())
     }
 
-    /// Owner, mode and extended attributes. The order matters: a change of owner clears the
-    /// set-user-id bit and file capabilities.
-    fn describe(&mut self, fd: &OwnedFd, entry: &Entry) -> io::Result<()> {
-        let (uid, gid) = owner(entry);
-        rustix::fs::fchown(fd, Some(uid), Some(gid))?;
-        rustix::fs::fchmod(fd, Mode::from_raw_mode(entry.mode))?;
-        for (name, value) in &entry.xattrs {
-            let set = |name: &[u8]| {
-                rustix::fs::fsetxattr(fd, OsStr::from_bytes(name), value, XattrFlags::empty())
-            };
-            let why = match is_kept(name, value) {
-                true => match set(name) {
-                    Ok(()) => continue,
-                    Err(error) => error.to_string(),
-                },
-                false => "not taken from images".to_string(),
-            };
-            self.notices.add(|| {
-                let (path, name) = (entry.path.escape_ascii(), name.escape_ascii());
-                format!("attribute {name} of \"{path}\" was left out: {why}")
-            });
-        }
-        Ok(())
-    }
-
     /// Runs `make`, after removing what this layer already had under the name if there is any.
     fn replacing<T>(
         &mut self,
@@ -510,16 +485,6 @@ fn cleaned(name: &[u8]) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Capabilities of programs such as ping, and what users store. `trusted.` would be overlayfs's
-/// own marks, `security.` labels of the machine that built the image.
-fn is_kept(name: &[u8], value: &[u8]) -> bool {
-    match name {
-        // Versions 2 and 3 of the kernel's structure.
-        b"security.capability" => matches!(value.len(), 20 | 24),
-        _ => name.starts_with(b"user.") && !name.starts_with(b"user.overlay."),
-    }
-}
-
 fn create(folder: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)
@@ -534,35 +499,6 @@ fn whiteout(folder: &Folder, name: &OsStr) -> io::Result<()> {
         Mode::empty(),
         0,
     )?)
-}
-
-fn make_opaque(folder: &OwnedFd) -> io::Result<()> {
-    Ok(rustix::fs::fsetxattr(
-        folder,
-        OPAQUE,
-        b"y",
-        XattrFlags::empty(),
-    )?)
-}
-
-fn copy_attributes(from: &OwnedFd, to: &OwnedFd, stat: &Stat) -> io::Result<()> {
-    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    rustix::fs::fchown(to, Some(uid), Some(gid))?;
-    rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-    let mut names = vec![0; 64 << 10];
-    let length = rustix::fs::flistxattr(from, &mut names[..])?;
-    for name in names[..length].split(|&b| b == 0) {
-        let mut value = vec![0; 64 << 10];
-        let Ok(length) = rustix::fs::fgetxattr(from, OsStr::from_bytes(name), &mut value[..])
-        else {
-            continue;
-        };
-        if is_kept(name, &value[..length]) {
-            let name = OsStr::from_bytes(name);
-            rustix::fs::fsetxattr(to, name, &value[..length], XattrFlags::empty())?;
-        }
-    }
-    Ok(rustix::fs::futimens(to, &timestamps(modified(stat)))?)
 }
 
 /// Removes a name and everything under it. Never follows a link and never leaves the file system.
@@ -583,55 +519,6 @@ pub(crate) fn remove_tree(folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
     Ok(rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR)?)
 }
 
-fn owner(entry: &Entry) -> (Uid, Gid) {
-    (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid))
-}
-
-fn time(entry: &Entry) -> Timespec {
-    Timespec {
-        tv_sec: entry.mtime.0,
-        tv_nsec: entry.mtime.1.into(),
-    }
-}
-
-fn modified(stat: &Stat) -> Timespec {
-    Timespec {
-        tv_sec: stat.st_mtime,
-        tv_nsec: stat.st_mtime_nsec as _,
-    }
-}
-
-fn timestamps(time: Timespec) -> Timestamps {
-    Timestamps {
-        last_access: time,
-        last_modification: time,
-    }
-}
-
 fn refused(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
-}
-
-/// Remarks for the operator, as many as one wants to read.
-#[derive(Default)]
-struct Notices {
-    kept: Vec<String>,
-    more: u64,
-}
-
-impl Notices {
-    fn add(&mut self, text: impl FnOnce() -> String) {
-        match self.kept.len() < NOTICES_MAX {
-            true => self.kept.push(text()),
-            false => self.more += 1,
-        }
-    }
-
-    fn finish(&mut self) -> Vec<String> {
-        if self.more > 0 {
-            self.kept
-                .push(format!("and {} more were left out", self.more));
-        }
-        std::mem::take(&mut self.kept)
-    }
 }

@@ -8,7 +8,8 @@ use crate::build::*;
 #[test]
 fn refused_layers() {
     let canary = |place: &Place| place.outside().join("canary").display().to_string();
-    let cases: Vec<(&str, Box<dyn Fn(&Place) -> Vec<u8>>)> = vec![
+    type Case = (&'static str, Box<dyn Fn(&Place) -> Vec<u8>>);
+    let cases: Vec<Case> = vec![
         (
             "dot dot",
             Box::new(|_| Tar::default().file("../x", "").end()),

@@ -1,0 +1,130 @@
+//! What the store knows, as its records say it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::ImageConfig;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::files::Files;
+use crate::reference::Reference;
+use crate::store::Listed;
+
+#[derive(Default)]
+pub(crate) struct State {
+    /// Unpacked layers by chain id.
+    pub(crate) chains: BTreeMap<Digest, Chain>,
+    /// Chains that are being unpacked at this moment.
+    pub(crate) unpacking: BTreeSet<Digest>,
+    /// Chains and blobs that an install in progress counts on, and how many do.
+    pub(crate) busy: BTreeMap<Digest, usize>,
+    pub(crate) next_layer: u64,
+    pub(crate) images: BTreeMap<Digest, (ImageRecord, Arc<ImageConfig>)>,
+    pub(crate) names: BTreeMap<Reference, NameRecord>,
+    pub(crate) pins: BTreeMap<Digest, BTreeMap<u64, String>>,
+    pub(crate) next_pin: u64,
+}
+
+/// A layer on top of particular layers: what it looks like unpacked depends on those below.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Chain {
+    pub(crate) chain: Digest,
+    pub(crate) folder: u64,
+    pub(crate) bytes: u64,
+    pub(crate) entries: u64,
+    /// Whether its record is on disk.
+    #[serde(skip)]
+    pub(crate) recorded: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ImageRecord {
+    pub(crate) manifest: Digest,
+    pub(crate) config: Digest,
+    /// The lowest first.
+    pub(crate) chains: Vec<Digest>,
+    /// Compressed layers that are kept.
+    pub(crate) blobs: BTreeSet<Digest>,
+    /// Repositories the image came from: a name by digest is good only for these.
+    pub(crate) repositories: BTreeSet<String>,
+    pub(crate) indexes: BTreeSet<Digest>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct NameRecord {
+    pub(crate) name: String,
+    pub(crate) manifest: Digest,
+    pub(crate) index: Option<Digest>,
+}
+
+impl State {
+    pub(crate) fn read(files: &Files) -> Result<Self> {
+        let mut state = Self::default();
+        for mut chain in files.records::<Chain>("chains")? {
+            chain.recorded = true;
+            state.next_layer = state.next_layer.max(chain.folder.saturating_add(1));
+            state.chains.insert(chain.chain, chain);
+        }
+        for record in files.records::<ImageRecord>("images")? {
+            let config = files
+                .read_blob(&record.config)
+                .and_then(|c| ImageConfig::parse(&c));
+            match config {
+                Ok((config, _)) => {
+                    state
+                        .images
+                        .insert(record.manifest, (record, Arc::new(config)));
+                }
+                // One damaged image must not keep the others from being used.
+                Err(error) => {
+                    tracing::error!(image = %record.manifest, error = error.detail(), "an image is damaged and left out; load or pull it again");
+                }
+            }
+        }
+        for record in files.records::<NameRecord>("names")? {
+            if let Ok(reference) = record.name.parse()
+                && state.images.contains_key(&record.manifest)
+            {
+                state.names.insert(reference, record);
+            }
+        }
+        Ok(state)
+    }
+
+    pub(crate) fn listed(&self, reference: Option<&Reference>, manifest: Digest) -> Option<Listed> {
+        let (record, config) = self.images.get(&manifest)?;
+        Some(Listed {
+            reference: reference.cloned(),
+            manifest_digest: manifest,
+            architecture: config.architecture.clone(),
+            size_bytes: record
+                .chains
+                .iter()
+                .filter_map(|c| self.chains.get(c))
+                .map(|c| c.bytes)
+                .sum(),
+            holders: self.holders(&manifest),
+        })
+    }
+
+    pub(crate) fn holders(&self, manifest: &Digest) -> Vec<String> {
+        self.pins
+            .get(manifest)
+            .map(|pins| pins.values().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// Chains and blobs that images or installs in progress need.
+    pub(crate) fn referenced(&self) -> (BTreeSet<Digest>, BTreeSet<Digest>) {
+        let mut chains: BTreeSet<Digest> = self.busy.keys().copied().collect();
+        let mut blobs = chains.clone();
+        for (record, _) in self.images.values() {
+            chains.extend(&record.chains);
+            blobs.extend(&record.blobs);
+            blobs.extend([record.manifest, record.config]);
+        }
+        (chains, blobs)
+    }
+}
