@@ -3,31 +3,33 @@
 //! A sandbox's way: `create_namespace`, then `attach`, then `publish`; at its end `release`, which
 //! undoes all of them in one call and in whatever state they are. Each step may be left out.
 
+mod installation;
+mod publish;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::FlockOperation;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinError};
 
+use self::installation::{lock, lock_path, open_kernel, take_down};
 use crate::addresses::Addresses;
 use crate::conntrack::{self, Flow};
 use crate::dns::{self, Forwarder};
 use crate::error::{Error, Result, Trying};
-use crate::firewall::{Firewall, Scope};
 use crate::forwarding::Forwarding;
-use crate::kernel::{self, Kernel, KernelThread, mac};
+use crate::kernel::{Kernel, KernelThread, mac};
 use crate::limits;
 use crate::link::{self, Pair};
 use crate::namespace::Folder;
 use crate::netlink::{Family, Socket};
 use crate::options::{Existing, Installation, Options, Subnet};
-use crate::ports::{PortKey, PortMapping, Ports, dynamic_range};
+use crate::ports::{PortKey, Ports, dynamic_range};
 use crate::quarantine::{self, Quarantine};
 use crate::resolv::{self, ResolvConf};
 use crate::watch;
@@ -203,75 +205,6 @@ impl Network {
         Ok(attached)
     }
 
-    /// Publishes ports: all of them or none. Host port zero asks for a dynamic one; the answer
-    /// holds the ports given, in the order asked.
-    ///
-    /// # Errors
-    /// [`Error::PortInUse`], [`Error::NoPort`], [`Error::HostAddress`], [`Error::Target`], or
-    /// what the kernel refuses.
-    pub async fn publish(&self, mappings: &[PortMapping]) -> Result<Vec<PortMapping>> {
-        let (given, refused) = self.reserve(mappings);
-        if let Some(error) = refused {
-            self.free_ports(given.iter().map(PortMapping::key).collect())
-                .await;
-            return Err(error);
-        }
-        let elements: Vec<_> = given
-            .iter()
-            .map(|mapping| (mapping.key(), mapping.target))
-            .collect();
-        let keys: Vec<_> = given.iter().map(PortMapping::key).collect();
-        let work = move |kernel: &mut Kernel| {
-            let added = kernel.firewall.add_ports(&kernel.netfilter, &elements);
-            if added.is_err() {
-                let _ = kernel
-                    .firewall
-                    .remove_elements(&kernel.netfilter, None, &keys);
-            }
-            added
-        };
-        let added = self.0.kernel.run(work).await;
-        let added = added.and_then(|added| added.trying(|| "publish ports".into()));
-        if let Err(error) = added {
-            self.free_ports(given.iter().map(PortMapping::key).collect())
-                .await;
-            return Err(error);
-        }
-        Ok(given)
-    }
-
-    /// Ends the publishing of ports, and forgets the connections that came by them. The ports may
-    /// be published again when this returns.
-    ///
-    /// # Errors
-    /// [`Error::NotPublished`] or [`Error::Teardown`]; all other mappings are removed all the same.
-    pub async fn unpublish(&self, mappings: &[PortMapping]) -> Result<()> {
-        let mut errors = Vec::new();
-        let mut keys = Vec::new();
-        let mut flows = Vec::new();
-        for mapping in mappings {
-            let key = mapping.key();
-            if self.state().ports.of(*mapping.target.ip()).contains(&key) {
-                keys.push(key);
-                flows.push(Flow::Published {
-                    protocol: key.protocol,
-                    host_port: key.port,
-                    target: *mapping.target.ip(),
-                });
-            } else {
-                errors.push(Error::NotPublished {
-                    port: key.port,
-                    protocol: key.protocol,
-                });
-            }
-        }
-        // The reservation outlives the rule and the connections: nobody gets the port before.
-        errors.extend(self.remove_rules(None, keys.clone()).await.err());
-        errors.extend(forget(flows).await.err());
-        self.free_ports(keys).await;
-        finish("unpublish ports".into(), errors)
-    }
-
     /// Ends a sandbox's network: its ports, its right to send, and its namespace, which goes with
     /// its last process. Its address is used again only when link and connections are gone; see
     /// [`Self::settled`]. An unknown name is no error.
@@ -401,31 +334,6 @@ impl Network {
         Ok((attached, sandbox.socket.take()))
     }
 
-    /// Reserves host ports up to the first that is refused.
-    fn reserve(&self, mappings: &[PortMapping]) -> (Vec<PortMapping>, Option<Error>) {
-        let mut state = self.state();
-        let mut given = Vec::new();
-        for mapping in mappings {
-            let reserved = if state.addresses.is_taken(*mapping.target.ip()) {
-                state.ports.reserve(*mapping)
-            } else {
-                Err(Error::Target(mapping.target))
-            };
-            match reserved {
-                Ok(reserved) => given.push(reserved),
-                Err(error) => return (given, Some(error)),
-            }
-        }
-        (given, None)
-    }
-
-    async fn free_ports(&self, keys: Vec<PortKey>) {
-        let relays = self.state().ports.remove(keys);
-        for relay in relays {
-            relay.close().await;
-        }
-    }
-
     /// Takes a sandbox out of the state. Answers its link and ports, whose rules must go.
     fn forget_sandbox(&self, name: &str) -> (Option<String>, Vec<PortKey>) {
         let mut state = self.state();
@@ -510,62 +418,6 @@ impl Inner {
     }
 }
 
-/// Opens the kernel's side: checks the range, makes the bridge, puts the rules in place.
-fn open_kernel(options: &Options, forwarding: &Forwarding, state: &mut State) -> Result<Kernel> {
-    let (route, netfilter) = kernel::sockets()?;
-    let name = options.installation.bridge();
-    kernel::check_overlap(&route, options.subnet, &name)?;
-    let mtu = kernel::outer_mtu(&route)?;
-    let bridge = kernel::open_bridge(&route, &options.installation, options.subnet, mtu)?;
-    let mut firewall = Firewall::new(Scope {
-        installation: options.installation.clone(),
-        subnet: options.subnet,
-        metadata_port: options.metadata_port,
-        guard_forwarding: forwarding.needs_guard(),
-    });
-    for existing in &options.sandboxes {
-        adopt(existing, state, &mut firewall)?;
-    }
-    // Links of namespaces that are about to end keep their addresses until then.
-    let links = link::list(&route).trying(|| "look at this machine's links".into())?;
-    for link in links {
-        let address = link_address(&options.installation, options.subnet, &link.name);
-        if let Some(address) = address.filter(|address| !state.addresses.is_taken(*address)) {
-            state.addresses.quarantine(address);
-            state.quarantine.add(link.name, address);
-        }
-    }
-    firewall
-        .apply(&netfilter)
-        .trying(|| "put the firewall rules in place".into())?;
-    Ok(Kernel {
-        route,
-        netfilter,
-        firewall,
-        bridge,
-        mtu,
-    })
-}
-
-fn adopt(existing: &Existing, state: &mut State, firewall: &mut Firewall) -> Result<()> {
-    if let Some(attached) = &existing.attached {
-        state.addresses.take_exact(attached.address)?;
-        firewall.note_link(&attached.host_interface, attached.mac, attached.address);
-    }
-    for mapping in &existing.ports {
-        if let Err(error) = state.ports.adopt(mapping) {
-            tracing::warn!(%error, "a published port cannot be reached over loopback any more");
-        }
-        firewall.note_port(mapping.key(), mapping.target);
-    }
-    let sandbox = Sandbox {
-        socket: None,
-        attached: existing.attached.clone(),
-    };
-    state.sandboxes.insert(existing.namespace.clone(), sandbox);
-    Ok(())
-}
-
 fn make_link(
     kernel: &mut Kernel,
     attached: &Attached,
@@ -619,68 +471,11 @@ fn make_link(
     Ok(())
 }
 
-fn take_down(
-    kernel: &mut Kernel,
-    link_prefix: &str,
-    bridge: &str,
-    forwarding: &Forwarding,
-) -> Vec<Error> {
-    let mut errors = Vec::new();
-    let looking = || "look at this machine's links".to_owned();
-    let links = match link::list(&kernel.route).trying(looking) {
-        Ok(links) => links,
-        Err(error) => {
-            errors.push(error);
-            Vec::new()
-        }
-    };
-    for link in links
-        .iter()
-        .filter(|link| link.name.starts_with(link_prefix))
-    {
-        let deleted = link::delete(&kernel.route, link.index);
-        errors.extend(
-            deleted
-                .trying(|| format!("delete link {}", link.name))
-                .err(),
-        );
-    }
-    let others = |link: &link::Link| link.kind.as_deref() == Some("bridge") && link.name != bridge;
-    // Before the rules, which keep the door shut while forwarding is on.
-    errors.extend(forwarding.restore(links.iter().any(others)).err());
-    let deleted = link::delete(&kernel.route, kernel.bridge);
-    errors.extend(deleted.trying(|| format!("delete bridge {bridge}")).err());
-    let removed = kernel.firewall.remove(&kernel.netfilter);
-    errors.extend(removed.trying(|| "remove the firewall rules".into()).err());
-    errors
-}
-
 /// Name of the host's end of a link. It holds the address, so that the kernel itself refuses to
 /// give an address away while its last link lives.
 fn link_name(installation: &Installation, subnet: Subnet, address: Ipv4Addr) -> String {
     let host = address.to_bits() & !subnet.mask();
     format!("{}{host:x}", installation.link_prefix())
-}
-
-fn link_address(installation: &Installation, subnet: Subnet, name: &str) -> Option<Ipv4Addr> {
-    let host = name.strip_prefix(&installation.link_prefix())?;
-    let host = u32::from_str_radix(host, 16).ok()?;
-    (host & subnet.mask() == 0).then(|| Ipv4Addr::from_bits(subnet.network().to_bits() | host))
-}
-
-fn lock_path(run_dir: &Path) -> PathBuf {
-    run_dir.join("network.lock")
-}
-
-/// Keeps a second agent of the installation out, until this process ends.
-fn lock(run_dir: &Path) -> Result<File> {
-    let path = lock_path(run_dir);
-    let file = File::create(&path).trying(|| format!("create {}", path.display()))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked { path }),
-        Err(error) => Err(error).trying(|| format!("lock {}", path.display())),
-    }
 }
 
 /// Forgets connections, on a socket and thread of its own: the kernel lists all of them for it.

@@ -1,0 +1,134 @@
+//! Opening and taking down: what happens once per installation.
+
+use std::fs::File;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+use super::{Sandbox, State};
+use crate::error::{Error, Result, Trying};
+use crate::firewall::{Firewall, Scope};
+use crate::forwarding::Forwarding;
+use crate::kernel::{self, Kernel};
+use crate::link;
+use crate::options::{Existing, Installation, Options, Subnet};
+
+/// Opens the kernel's side: checks the range, makes the bridge, puts the rules in place.
+pub(super) fn open_kernel(
+    options: &Options,
+    forwarding: &Forwarding,
+    state: &mut State,
+) -> Result<Kernel> {
+    let (route, netfilter) = kernel::sockets()?;
+    let name = options.installation.bridge();
+    kernel::check_overlap(&route, options.subnet, &name)?;
+    let mtu = kernel::outer_mtu(&route)?;
+    let bridge = kernel::open_bridge(&route, &options.installation, options.subnet, mtu)?;
+    let mut firewall = Firewall::new(Scope {
+        installation: options.installation.clone(),
+        subnet: options.subnet,
+        metadata_port: options.metadata_port,
+        guard_forwarding: forwarding.needs_guard(),
+    });
+    for existing in &options.sandboxes {
+        adopt(existing, state, &mut firewall)?;
+    }
+    // Links of namespaces that are about to end keep their addresses until then.
+    let links = link::list(&route).trying(|| "look at this machine's links".into())?;
+    for link in links {
+        let address = link_address(&options.installation, options.subnet, &link.name);
+        if let Some(address) = address.filter(|address| !state.addresses.is_taken(*address)) {
+            state.addresses.quarantine(address);
+            state.quarantine.add(link.name, address);
+        }
+    }
+    firewall
+        .apply(&netfilter)
+        .trying(|| "put the firewall rules in place".into())?;
+    Ok(Kernel {
+        route,
+        netfilter,
+        firewall,
+        bridge,
+        mtu,
+    })
+}
+
+fn adopt(existing: &Existing, state: &mut State, firewall: &mut Firewall) -> Result<()> {
+    if let Some(attached) = &existing.attached {
+        state.addresses.take_exact(attached.address)?;
+        firewall.note_link(&attached.host_interface, attached.mac, attached.address);
+    }
+    for mapping in &existing.ports {
+        if let Err(error) = state.ports.adopt(mapping) {
+            tracing::warn!(%error, "a published port cannot be reached over loopback any more");
+        }
+        firewall.note_port(mapping.key(), mapping.target);
+    }
+    let sandbox = Sandbox {
+        socket: None,
+        attached: existing.attached.clone(),
+    };
+    state.sandboxes.insert(existing.namespace.clone(), sandbox);
+    Ok(())
+}
+
+/// Deletes links, bridge and rules, and goes on when something fails.
+pub(super) fn take_down(
+    kernel: &mut Kernel,
+    link_prefix: &str,
+    bridge: &str,
+    forwarding: &Forwarding,
+) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let looking = || "look at this machine's links".to_owned();
+    let links = match link::list(&kernel.route).trying(looking) {
+        Ok(links) => links,
+        Err(error) => {
+            errors.push(error);
+            Vec::new()
+        }
+    };
+    for link in links
+        .iter()
+        .filter(|link| link.name.starts_with(link_prefix))
+    {
+        let deleted = link::delete(&kernel.route, link.index);
+        errors.extend(
+            deleted
+                .trying(|| format!("delete link {}", link.name))
+                .err(),
+        );
+    }
+    let others = |link: &link::Link| link.kind.as_deref() == Some("bridge") && link.name != bridge;
+    // Before the rules, which keep the door shut while forwarding is on.
+    errors.extend(forwarding.restore(links.iter().any(others)).err());
+    let deleted = link::delete(&kernel.route, kernel.bridge);
+    errors.extend(deleted.trying(|| format!("delete bridge {bridge}")).err());
+    let removed = kernel.firewall.remove(&kernel.netfilter);
+    errors.extend(removed.trying(|| "remove the firewall rules".into()).err());
+    errors
+}
+
+fn link_address(installation: &Installation, subnet: Subnet, name: &str) -> Option<Ipv4Addr> {
+    let host = name.strip_prefix(&installation.link_prefix())?;
+    let host = u32::from_str_radix(host, 16).ok()?;
+    (host & subnet.mask() == 0).then(|| Ipv4Addr::from_bits(subnet.network().to_bits() | host))
+}
+
+/// The file that keeps a second agent out.
+pub(super) fn lock_path(run_dir: &Path) -> PathBuf {
+    run_dir.join("network.lock")
+}
+
+/// Keeps a second agent of the installation out, until this process ends.
+pub(super) fn lock(run_dir: &Path) -> Result<File> {
+    let path = lock_path(run_dir);
+    let file = File::create(&path).trying(|| format!("create {}", path.display()))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked { path }),
+        Err(error) => Err(error).trying(|| format!("lock {}", path.display())),
+    }
+}
