@@ -71,17 +71,33 @@ impl Index {
     pub(crate) fn differences(&self, other: &Index) -> Vec<&'static str> {
         let parts = [
             ("definitions", self.definitions == other.definitions),
-            ("definition_uses", self.definition_uses == other.definition_uses),
-            ("cluster_instances", self.cluster_instances == other.cluster_instances),
-            ("node_instances", self.node_instances == other.node_instances),
+            (
+                "definition_uses",
+                self.definition_uses == other.definition_uses,
+            ),
+            (
+                "cluster_instances",
+                self.cluster_instances == other.cluster_instances,
+            ),
+            (
+                "node_instances",
+                self.node_instances == other.node_instances,
+            ),
             ("cluster_tasks", self.cluster_tasks == other.cluster_tasks),
             ("ledgers", self.ledgers == other.ledgers),
             ("loads", self.loads == other.loads),
             ("stopped", self.stopped == other.stopped),
             ("tokens", self.tokens == other.tokens),
-            ("deleted_clusters", self.deleted_clusters == other.deleted_clusters),
+            (
+                "deleted_clusters",
+                self.deleted_clusters == other.deleted_clusters,
+            ),
         ];
-        parts.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
+        parts
+            .into_iter()
+            .filter(|(_, same)| !same)
+            .map(|(name, _)| name)
+            .collect()
     }
 
     pub(crate) fn add_task(&mut self, spec: &TaskSpec, state: &TaskState) {
