@@ -153,6 +153,60 @@ fn hard_link_to_a_file_below() {
     }
 }
 
+/// The kernel's own opinion, in a mount namespace that ends with the command.
+#[test]
+fn overlayfs_shows_the_merged_tree() {
+    let place = Place::new();
+    let layers = [
+        Tar::default()
+            .file("usr/bin/sh", "sh")
+            .symlink("bin", "usr/bin")
+            .file("gone/x", "1"),
+        Tar::default()
+            .file("bin/tool", "2")
+            .file(".wh.gone", "")
+            .file("o/lower", "2"),
+        Tar::default()
+            .file("o/.wh..wh..opq", "")
+            .file("o/upper", "3")
+            .file("usr/bin/.wh.sh", ""),
+    ];
+    let image = place.load_layers(&layers.map(Tar::end)).unwrap();
+    let lowers: Vec<String> = image
+        .layers
+        .iter()
+        .map(|l| l.display().to_string())
+        .collect();
+    let script =
+        "mount -t overlay overlay -o ro,lowerdir=\"$1\" \"$2\" && cd \"$2\" && find . | sort";
+    let output = std::process::Command::new("unshare")
+        .args([
+            "--mount",
+            "--propagation=private",
+            "sh",
+            "-ec",
+            script,
+            "sh",
+            &lowers.join(":"),
+        ])
+        .arg(place.outside())
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let shown: Vec<&str> = shown.lines().collect();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let expected = [
+        ".",
+        "./bin",
+        "./o",
+        "./o/upper",
+        "./usr",
+        "./usr/bin",
+        "./usr/bin/tool",
+    ];
+    assert_eq!(shown, expected, "{errors}");
+}
+
 #[test]
 fn attributes_that_stay_and_that_go() {
     let place = Place::new();

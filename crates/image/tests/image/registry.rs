@@ -328,6 +328,16 @@ async fn a_registry_that_is_away_or_hangs() {
         assert!(text.contains(&format!("127.0.0.1:{port}")), "{text}");
         assert!(text.contains("windlass images load ARCHIVE"), "{text}");
     }
+    let unknown = name("registry.invalid/app:v1");
+    let error = place
+        .store
+        .pull(&unknown, PullOptions::default())
+        .await
+        .unwrap_err();
+    assert!(
+        error.is_unreachable() && error.to_string().contains("registry.invalid"),
+        "{error:?}"
+    );
 }
 
 /// Debian's docker-registry on a port of its own, ended when dropped.
@@ -437,6 +447,15 @@ async fn a_real_registry() {
         .pull(&by_digest, PullOptions::default())
         .await
         .unwrap();
+
+    // By a host name: the client's own resolver finds it, without the C library's.
+    let by_host = name(&format!("localhost:{}/team/app:v1", registry.port));
+    let found = place
+        .store
+        .pull(&by_host, PullOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(found.layers, pulled.layers);
 
     // The layers are the same as when the archive is loaded.
     place
