@@ -90,12 +90,14 @@ fn kill_in_a_loop(kills: u64, seed: u64) -> u64 {
             &expected,
             &format!("after kill {kill}"),
         );
+        if kill % 50 == 0 || kill == kills {
+            println!("{kill} kills, {effective} after a new acknowledgement, turn {turn}");
+        }
     }
     assert!(
         effective > 0,
         "no writer committed anything before it was killed"
     );
-    println!("{kills} kills, {effective} after a new acknowledgement, turn {turn}");
     turn
 }
 
