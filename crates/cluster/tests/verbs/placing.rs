@@ -1,12 +1,7 @@
 //! RunTask and StartTask: launch decision, placement, refusals, tokens.
 
-#[path = "fixture/core.rs"]
-mod core;
-#[path = "fixture/nouns.rs"]
-mod nouns;
-
 use crate::core::{Core, seen};
-use nouns::{fargate, name, run, subnets, template, with_port};
+use crate::nouns::{self, fargate, name, run, subnets, template, with_port};
 use std::collections::{BTreeMap, BTreeSet};
 use windlass_cluster::{Answer, Effect, Reject};
 use windlass_model::cluster::StrategyItem;

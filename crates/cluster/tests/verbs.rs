@@ -1,0 +1,12 @@
+//! Every verb, by commands given to a core one turn each.
+
+#[path = "fixture/core.rs"]
+mod core;
+#[path = "fixture/nouns.rs"]
+mod nouns;
+#[path = "verbs/nouns_and_tags.rs"]
+mod nouns_and_tags;
+#[path = "verbs/placing.rs"]
+mod placing;
+#[path = "verbs/tasks.rs"]
+mod tasks;
