@@ -261,7 +261,12 @@ impl Residue {
             descriptors: count("/proc/self/fd"),
             children: fs::read_to_string(format!("/proc/self/task/{pid}/children"))
                 .unwrap_or_default(),
-            mounts: fs::read_to_string("/proc/self/mountinfo").unwrap_or_default(),
+            // Others mount things too.
+            mounts: fs::read_to_string("/proc/self/mountinfo")
+                .unwrap_or_default()
+                .lines()
+                .filter(|line| line.contains(&format!("windlass-start-{pid}-")))
+                .collect(),
             groups,
         }
     }

@@ -1,2 +1,87 @@
+//! Containers that share namespaces of another.
+
+use std::os::fd::AsFd;
+
 use crate::Case;
-pub(crate) const CASES: &[Case] = &[];
+use crate::bed::{Bed, pipes, read, wait};
+use windlass_runtime::spec::{Exit, Namespace};
+use windlass_runtime::start::Shared;
+
+pub(crate) const CASES: &[Case] = &[("shared_pid", shared_pid), ("shared_ipc", shared_ipc)];
+
+fn shared_pid() {
+    let mut bed = Bed::new();
+    let first = bed.spec("exec sleep 1000");
+    let running = bed.start(&first);
+    for tty in [false, true] {
+        for init in [false, true] {
+            let mut spec = bed.spec(
+                "cat /proc/1/comm; test $$ -gt 1 && echo later; cat /opt/marker; \
+                 head -c 5 /proc/timer_list | wc -c; (echo 1 > /proc/sys/vm/swappiness) 2>&1 | \
+                 grep -c Read-only; grep -E ^CapPrm /proc/self/status; ls /proc/self/fd | wc -l",
+            );
+            spec.pid = Namespace::Container("c1".into());
+            spec.process.tty = tty;
+            spec.init = init;
+            let shared = Shared {
+                pid: Some(running.pidfd.as_fd()),
+                ipc: None,
+            };
+            let slot = bed.slot();
+            let (stdio, out) = pipes();
+            let mut second = bed.starter.start(slot, &spec, &shared, stdio).unwrap();
+            let out = second.pty.take().unwrap_or(out);
+            let text = read(out).replace('\r', "");
+            assert_eq!(
+                text, "sleep\nlater\ntop\n0\n1\nCapPrm:\t00000000a80425fb\n4\n",
+                "{tty} {init}"
+            );
+            assert_eq!(wait(&second), Exit::Code(0));
+            assert!(bed.starter.remove_container(slot).is_empty());
+        }
+    }
+    let mut missing = bed.spec("");
+    missing.pid = Namespace::Container("c1".into());
+    missing.process.args = vec!["/nope".into()];
+    let shared = Shared {
+        pid: Some(running.pidfd.as_fd()),
+        ipc: None,
+    };
+    let (stdio, _out) = pipes();
+    let slot = bed.slot();
+    let error = bed.starter.start(slot, &missing, &shared, stdio);
+    assert_eq!(error.err().map(|e| e.errno), Some(libc::ENOENT));
+    bed.stop(&running);
+}
+
+fn shared_ipc() {
+    let mut bed = Bed::new();
+    let first = bed.spec("echo shared > /dev/shm/x; exec sleep 1000");
+    let running = bed.start(&first);
+    let mut spec = bed.spec(
+        "while ! test -s /dev/shm/x; do sleep 0.01; done; cat /dev/shm/x; echo $$; \
+         readlink /proc/self/ns/ipc",
+    );
+    spec.ipc = Namespace::Container("c1".into());
+    for parked in [false, true] {
+        let slot = bed.slot();
+        if parked {
+            bed.starter.park(slot).unwrap();
+            // The folders of the first run were used up.
+            let fresh = bed.spec("");
+            spec.root = fresh.root;
+        }
+        let shared = Shared {
+            pid: None,
+            ipc: Some(running.pidfd.as_fd()),
+        };
+        let (stdio, out) = pipes();
+        let second = bed.starter.start(slot, &spec, &shared, stdio).unwrap();
+        let text = read(out);
+        let ns = std::fs::read_link(format!("/proc/{}/ns/ipc", running.pid)).unwrap();
+        assert_eq!(text, format!("shared\n1\n{}\n", ns.display()));
+        wait(&second);
+        assert!(bed.starter.remove_container(slot).is_empty());
+    }
+    bed.stop(&running);
+}
