@@ -352,9 +352,10 @@ fn basic(credentials: &Credentials) -> String {
     )
 }
 
-/// An error with what is behind it, innermost last, in one line.
+/// What is behind an error of the client, innermost last, in one line. Its own first words only say
+/// that a request failed, which the reader knows.
 fn causes(error: &dyn std::error::Error) -> String {
-    let mut texts: Vec<String> = vec![error.to_string()];
+    let mut texts = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
@@ -363,7 +364,11 @@ fn causes(error: &dyn std::error::Error) -> String {
         }
         cause = error.source();
     }
-    texts.join(": ")
+    let is_noise = |text: &&String| {
+        text.starts_with("error sending request") || text.starts_with("client error")
+    };
+    let skipped = texts.iter().take_while(is_noise).count();
+    texts[skipped.min(texts.len() - 1)..].join(": ")
 }
 
 fn no_answer(within: Duration) -> String {
