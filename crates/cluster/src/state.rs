@@ -71,7 +71,8 @@ impl State {
         }
     }
 
-    /// Starts a turn: what is decided from here on happens at its time. Time never goes back.
+    /// Starts a turn: what is decided from here on happens at its time. Time never goes back. The
+    /// rows of a recovery are applied before the first turn, which gives their nodes grace.
     pub fn begin(&mut self, turn: Turn) {
         self.now = self.now.max(turn.now);
         self.random = ChaCha8Rng::from_seed(turn.seed);

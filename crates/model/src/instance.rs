@@ -35,6 +35,15 @@ pub struct Node {
     pub isolation: String,
 }
 
+impl Node {
+    /// What stands for the machine's EC2 instance id: shown in a container instance, and compared
+    /// by placement expressions.
+    pub fn ec2_instance_id(&self) -> String {
+        let digits: String = self.id.to_string().chars().take(17).collect();
+        format!("i-{digits}")
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Instance {
     #[n(0)]

@@ -100,8 +100,8 @@ impl Subject for Candidate<'_> {
         &self.node.agent_version
     }
 
-    fn host(&self) -> &str {
-        &self.node.name
+    fn ec2_instance_id(&self) -> String {
+        self.node.ec2_instance_id()
     }
 
     fn registered_at(&self) -> Millis {

@@ -37,8 +37,7 @@ enum Expr {
 pub trait Subject {
     fn agent_connected(&self) -> bool;
     fn agent_version(&self) -> &str;
-    /// Stands for `ec2InstanceId`: the machine's host name.
-    fn host(&self) -> &str;
+    fn ec2_instance_id(&self) -> String;
     fn registered_at(&self) -> Millis;
     fn running_tasks(&self) -> u64;
     /// Whether any live task's group passes the test.

@@ -337,7 +337,7 @@ fn instances_are_filtered_by_expression() {
         ("attribute:ecs.availability-zone == zone-1", 2),
         ("task:group == family:t", 1),
         ("runningTasksCount > 0", 0),
-        ("ec2InstanceId == host-3", 1),
+        ("ec2InstanceId in [i-00000000000000000]", 4),
     ] {
         let list = ListContainerInstances {
             cluster: name("default"),

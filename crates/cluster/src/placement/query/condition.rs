@@ -106,7 +106,7 @@ impl Condition {
                 };
                 self.test.text(connected)
             }
-            Field::Ec2InstanceId => self.test.text(subject.host()),
+            Field::Ec2InstanceId => self.test.text(&subject.ec2_instance_id()),
             Field::AgentVersion => self
                 .test
                 .ordered(|argument| Some(versions(subject.agent_version(), argument))),

@@ -11,8 +11,8 @@ impl Subject for Host {
     fn agent_version(&self) -> &str {
         "1.14.5"
     }
-    fn host(&self) -> &str {
-        "i-abcd1234"
+    fn ec2_instance_id(&self) -> String {
+        "i-abcd1234".into()
     }
     fn registered_at(&self) -> Millis {
         // 2018-06-18T22:28:28Z
