@@ -239,3 +239,48 @@ impl Driver for FakeNetwork {
         self.subnet.gateway()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddrV4;
+
+    use super::*;
+    use crate::ports::Protocol;
+
+    #[tokio::test]
+    async fn refuses_what_the_real_one_refuses() {
+        let network = FakeNetwork::new("10.9.0.0/28".parse().expect("valid"));
+        assert!(matches!(
+            network.attach("a", None).await,
+            Err(Error::NoNamespace(_))
+        ));
+        network.create_namespace("a").await.expect("new");
+        assert!(matches!(
+            network.create_namespace("a").await,
+            Err(Error::NamespaceExists(_))
+        ));
+        let attached = network.attach("a", None).await.expect("attaches");
+        assert!(matches!(
+            network.attach("a", None).await,
+            Err(Error::AlreadyAttached(_))
+        ));
+        let to = |host_port| PortMapping {
+            protocol: Protocol::Tcp,
+            host_address: None,
+            host_port,
+            target: SocketAddrV4::new(attached.address, 80),
+        };
+        network.occupy_port(81);
+        assert!(matches!(
+            network.publish(&[to(80), to(81)]).await,
+            Err(Error::PortInUse { port: 81, .. })
+        ));
+        assert!(network.published().is_empty(), "all or none");
+        let given = network.publish(&[to(80), to(0)]).await.expect("free");
+        assert_eq!(given[1].host_port, FIRST_DYNAMIC_PORT);
+        network.fail_next(Error::ShutDown);
+        assert!(network.release("a").await.is_err());
+        network.release("a").await.expect("releases");
+        assert!(network.namespaces().is_empty() && network.published().is_empty());
+    }
+}

@@ -28,6 +28,7 @@ use crate::limits;
 use crate::link::{self, Pair};
 use crate::namespace::Folder;
 use crate::netlink::{Family, Socket};
+use crate::nft;
 use crate::options::{Existing, Installation, Options, Subnet};
 use crate::ports::{PortKey, Ports, dynamic_range};
 use crate::quarantine::{self, Quarantine};
@@ -152,6 +153,13 @@ impl Network {
         }));
         network.remove_unknown(&options.sandboxes);
         network.start_tasks(netfilter, bridge).await?;
+        for chain in network.foreign_drops().await? {
+            tracing::warn!(
+                chain,
+                "another program's firewall drops forwarded packets; \
+                 let it accept those from and to the bridge, or tasks reach nothing outside"
+            );
+        }
         Ok(network)
     }
 
@@ -250,6 +258,23 @@ impl Network {
         let own = own.trying(|| "look at this machine's addresses".into())?;
         let own: Vec<_> = own.into_iter().map(|own| own.address).collect();
         Ok(resolv::for_containers(&host, &own, self.0.subnet))
+    }
+
+    /// Firewall chains of other programs that drop forwarded packets by policy, as Docker's do:
+    /// tasks reach nothing outside while such a chain does not accept their packets. Each is
+    /// named by family, table and chain.
+    ///
+    /// # Errors
+    /// When the kernel does not list its chains.
+    pub async fn foreign_drops(&self) -> Result<Vec<String>> {
+        let table = self.0.installation.table();
+        let work =
+            move |kernel: &mut Kernel| nft::dropping_forward_chains(&kernel.netfilter, &table);
+        self.0
+            .kernel
+            .run(work)
+            .await?
+            .trying(|| "list firewall chains".into())
     }
 
     /// The bridge's address.

@@ -5,9 +5,11 @@
 //! rules are is `firewall`'s matter.
 
 mod expression;
+mod foreign;
 mod transaction;
 
 pub(crate) use expression::{Base, Expression, Key, Verdict};
+pub(crate) use foreign::dropping_forward_chains;
 pub(crate) use transaction::{Chain, Hook, Set, TableId, Transaction};
 
 /// Subsystem of nftables, as the high byte of a message's type.

@@ -118,3 +118,19 @@ fn flushes_leave_no_container_open() {
         }
     });
 }
+
+#[test]
+fn chains_of_others_that_drop_are_named() {
+    on_machine(|machine| async move {
+        let network = machine.network().await;
+        assert_eq!(network.foreign_drops().await.expect("lists"), [""; 0]);
+        let hook = "type filter hook forward priority 0; policy";
+        sh(&format!(
+            "nft 'add table ip filter; add chain ip filter FORWARD {{ {hook} drop; }}'
+             nft 'add table inet calm; add chain inet calm forward {{ {hook} accept; }}'
+             nft 'add table ip6 six; add chain ip6 six forward {{ {hook} drop; }}'"
+        ));
+        let found = network.foreign_drops().await.expect("lists");
+        assert_eq!(found, ["ip filter FORWARD"]);
+    });
+}
