@@ -20,7 +20,7 @@ use crate::inflate::with_plain;
 use crate::install::{Busy, Checked, Progress, ProgressFn, Source};
 use crate::manifest::{self, Descriptor, Document, Manifest, OCI_CONFIG, OCI_LAYER};
 use crate::reference::Reference;
-use crate::store::{Collected, Store};
+use crate::store::Store;
 
 /// How [`Store::load_archive`] treats names.
 #[derive(Debug, Clone, Default)]
@@ -376,8 +376,7 @@ impl Store {
     ) -> Result<Vec<Loaded>> {
         let installed = self.install_found(found, members, progress);
         if installed.is_err() {
-            let inner = &self.inner;
-            inner.sweep(&mut inner.state(), &mut Collected::default())?;
+            self.inner.sweep()?;
         }
         installed
     }

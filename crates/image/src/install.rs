@@ -114,11 +114,13 @@ pub(crate) struct Busy {
 
 impl Busy {
     pub(crate) fn new(inner: &Arc<Inner>, digests: Vec<Digest>) -> Self {
+        // Not while files are being removed, which may be just these.
+        let changes = inner.changes();
         let mut state = inner.state();
         for digest in &digests {
             *state.busy.entry(*digest).or_default() += 1;
         }
-        drop(state);
+        drop((state, changes));
         Self {
             inner: inner.clone(),
             digests,

@@ -24,7 +24,7 @@ use crate::limits::{DOWNLOAD_ATTEMPTS, DOWNLOADS_AT_ONCE};
 use crate::manifest::{self, Descriptor, Document, Manifest};
 use crate::reference::{Reference, Version};
 use crate::registry::Registry;
-use crate::store::{Collected, Image, Store};
+use crate::store::{Image, Store};
 
 /// How to pull.
 #[derive(Clone, Default)]
@@ -91,14 +91,15 @@ impl Store {
     async fn pull_alone(&self, reference: &Reference, options: &PullOptions) -> Result<Image> {
         let registry = Registry::new(reference, options.credentials.clone(), &options.mirrors)?;
         let (checked, index) = self.fetch_manifest(&registry, reference).await?;
-        let busy = Busy::of(&self.inner, &checked);
+        let inner = self.inner.clone();
+        let (busy, checked) = blocking(move || Ok((Busy::of(&inner, &checked), checked))).await?;
         let installed = self
             .fetch_layers(Arc::new(registry), checked, reference, index, options)
             .await;
         drop(busy);
         if installed.is_err() {
-            self.inner
-                .sweep(&mut self.inner.state(), &mut Collected::default())?;
+            let inner = self.inner.clone();
+            blocking(move || inner.sweep()).await?;
         }
         installed?;
         let missing = || Error::BrokenOff("it was removed while it was pulled".to_string());
@@ -249,7 +250,6 @@ impl Store {
             .or_default()
             .clone();
         let held = turn.lock().await;
-        let _busy = Busy::new(&self.inner, vec![layer.digest]);
         let path = self.inner.files.path("partial", &layer.digest.hex());
         let downloaded = self.download_alone(registry, layer, &path, received).await;
         drop(held);
@@ -268,7 +268,10 @@ impl Store {
         path: &Path,
         received: &(dyn Fn(u64) + Sync),
     ) -> Result<File> {
-        let mut partial = blocking(path, Partial::open).await?;
+        let mut partial = {
+            let path = path.to_path_buf();
+            blocking(move || Partial::open(&path)).await?
+        };
         received(partial.bytes.min(layer.size));
         let mut attempt = 0;
         while partial.bytes < layer.size {
@@ -444,11 +447,9 @@ fn range_start(response: &reqwest::Response) -> Option<u64> {
 }
 
 async fn blocking<T: Send + 'static>(
-    path: &Path,
-    work: impl FnOnce(&Path) -> Result<T> + Send + 'static,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let path = path.to_path_buf();
-    let done = tokio::task::spawn_blocking(move || work(&path)).await;
+    let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|e| Error::BrokenOff(e.to_string()))?
 }
 

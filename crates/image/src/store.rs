@@ -1,7 +1,7 @@
 //! The images of this machine: what there is, what it is called, who uses it.
 //!
-//! All questions are answered from memory, which holds what the records on disk say. A change is
-//! written to disk first. Elsewhere: how images come in (`install`, `archive`, `pull`).
+//! All questions are answered from memory, which holds what the records on disk say. An image is
+//! on disk before it is found. Elsewhere: how images come in (`install`, `archive`, `pull`).
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,9 @@ pub(crate) struct Inner {
     pub(crate) files: Files,
     pub(crate) limits: Limits,
     state: Mutex<State>,
+    /// Held, before `state`, by whoever changes records or removes files. Their disk work is not
+    /// done under `state`, so that questions are answered at once meanwhile.
+    changes: Mutex<()>,
     /// Told when a layer was unpacked, or could not be.
     pub(crate) unpacked: Condvar,
     pub(crate) flights: Flights,
@@ -110,6 +113,7 @@ impl Store {
                 files,
                 limits,
                 state,
+                changes: Mutex::new(()),
                 unpacked,
                 flights,
             }),
@@ -179,7 +183,8 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Pinned`] with what uses the image.
     pub fn remove(&self, reference: &Reference) -> Result<()> {
-        let mut state = self.inner.state();
+        let _changes = self.inner.changes();
+        let state = self.inner.state();
         let manifest = match reference.digest() {
             Some(digest) => digest,
             None => match state.names.get(reference) {
@@ -216,11 +221,12 @@ impl Store {
                 holders,
             });
         }
+        drop(state);
         for name in names {
             self.inner.files.remove_record("names", &name_key(&name))?;
-            state.names.remove(&name);
+            self.inner.state().names.remove(&name);
         }
-        self.inner.collect(&mut state).map(drop)
+        self.inner.collect(Some(manifest)).map(drop)
     }
 
     /// Keeps an image until the guard is dropped. `holder` says who needs it, for people: a task's
@@ -256,12 +262,12 @@ impl Store {
     /// # Errors
     /// [`Error::Store`].
     pub fn gc(&self) -> Result<Collected> {
-        let mut state = self.inner.state();
-        let mut collected = self.inner.collect(&mut state)?;
+        let _changes = self.inner.changes();
+        let mut collected = self.inner.collect(None)?;
         for name in self.inner.files.names_in("partial")? {
             let busy = format!("sha256:{name}")
                 .parse()
-                .is_ok_and(|d| state.busy.contains_key(&d));
+                .is_ok_and(|d| self.inner.state().busy.contains_key(&d));
             if !busy {
                 self.inner.files.remove_file("partial", &name)?;
                 collected.files += 1;
@@ -272,9 +278,14 @@ impl Store {
 }
 
 impl Inner {
-    /// A panic elsewhere leaves the state usable: disk is written before memory.
+    /// A panic elsewhere leaves the state usable: each change of it is a single step.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The right to change records and to remove files.
+    pub(crate) fn changes(&self) -> MutexGuard<'_, ()> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes an image known under names. Its files are on disk already.
@@ -286,25 +297,37 @@ impl Inner {
         index: Option<Digest>,
     ) -> Result<()> {
         self.files.sync_all()?;
-        let mut state = self.state();
-        for chain in &record.chains {
-            if let Some(chain) = state.chains.get_mut(chain).filter(|c| !c.recorded) {
-                self.files.write_record("chains", &chain.chain, chain)?;
-                chain.recorded = true;
+        let _changes = self.changes();
+        for digest in &record.chains {
+            let unrecorded = self
+                .state()
+                .chains
+                .get(digest)
+                .filter(|c| !c.recorded)
+                .cloned();
+            if let Some(chain) = unrecorded {
+                self.files.write_record("chains", digest, &chain)?;
+                let recorded = Chain {
+                    recorded: true,
+                    ..chain
+                };
+                self.state().chains.insert(*digest, recorded);
             }
         }
         record
             .repositories
             .extend(names.iter().map(Reference::full_repository));
         record.indexes.extend(index);
-        if let Some((old, _)) = state.images.get(&record.manifest) {
+        let manifest = record.manifest;
+        if let Some((old, _)) = self.state().images.get(&manifest) {
             record.repositories.extend(old.repositories.iter().cloned());
             record.indexes.extend(&old.indexes);
             record.blobs.extend(&old.blobs);
         }
-        let manifest = record.manifest;
         self.files.write_record("images", &manifest, &record)?;
-        state.images.insert(manifest, (record, Arc::new(config)));
+        self.state()
+            .images
+            .insert(manifest, (record, Arc::new(config)));
         for reference in names.iter().filter(|r| r.digest().is_none()) {
             let name = NameRecord {
                 name: reference.to_string(),
@@ -313,7 +336,7 @@ impl Inner {
             };
             self.files
                 .write_record("names", &name_key(reference), &name)?;
-            state.names.insert(reference.clone(), name);
+            self.state().names.insert(reference.clone(), name);
         }
         Ok(())
     }
@@ -323,49 +346,59 @@ impl Inner {
         self.state().names.get(reference).map(|name| name.manifest)
     }
 
-    /// Removes what nothing refers to. Records go before what they speak of.
-    fn collect(&self, state: &mut State) -> Result<Collected> {
+    /// Removes images without name and pin, all or one, and what only they used. Records go before
+    /// what they speak of. The caller holds `changes`.
+    fn collect(&self, only: Option<Digest>) -> Result<Collected> {
         let mut collected = Collected::default();
-        let named: BTreeSet<Digest> = state.names.values().map(|n| n.manifest).collect();
-        let unused: Vec<Digest> = state
-            .images
-            .keys()
-            .filter(|d| {
-                !named.contains(d) && !state.pins.contains_key(d) && !state.busy.contains_key(d)
-            })
-            .copied()
-            .collect();
+        let unused: Vec<Digest> = {
+            let mut state = self.state();
+            let named: BTreeSet<Digest> = state.names.values().map(|n| n.manifest).collect();
+            let is_unused = |d: &Digest| {
+                only.is_none_or(|only| only == *d)
+                    && !named.contains(d)
+                    && !state.pins.contains_key(d)
+                    && !state.busy.contains_key(d)
+            };
+            let unused: Vec<Digest> = state.images.keys().copied().filter(is_unused).collect();
+            for digest in &unused {
+                state.images.remove(digest);
+            }
+            unused
+        };
         for digest in unused {
             self.files.remove_record("images", &digest)?;
-            state.images.remove(&digest);
             collected.images += 1;
         }
-        self.sweep(state, &mut collected)?;
+        self.sweep_held(&mut collected)?;
         Ok(collected)
     }
 
     /// Removes layers and blobs that neither an image nor an install in progress needs.
-    pub(crate) fn sweep(&self, state: &mut State, collected: &mut Collected) -> Result<()> {
-        let (chains, blobs) = state.referenced();
-        let unused: Vec<Digest> = state
-            .chains
-            .keys()
-            .filter(|c| !chains.contains(c))
-            .copied()
-            .collect();
-        for digest in unused {
-            if state
-                .chains
-                .get(&digest)
-                .is_some_and(|chain| chain.recorded)
-            {
-                self.files.remove_record("chains", &digest)?;
+    pub(crate) fn sweep(&self) -> Result<()> {
+        let _changes = self.changes();
+        self.sweep_held(&mut Collected::default())
+    }
+
+    fn sweep_held(&self, collected: &mut Collected) -> Result<()> {
+        // Whoever starts to count on a digest waits for `changes`, so that what is unused here
+        // stays unused until the files are gone.
+        let (unused, blobs) = {
+            let mut state = self.state();
+            let (chains, blobs) = state.referenced();
+            let is_unused = |chain: &&Chain| !chains.contains(&chain.chain);
+            let unused: Vec<Chain> = state.chains.values().filter(is_unused).cloned().collect();
+            for chain in &unused {
+                state.chains.remove(&chain.chain);
             }
-            if let Some(chain) = state.chains.remove(&digest) {
-                self.files
-                    .remove_folder("layers", &chain.folder.to_string())?;
-                collected.layers += 1;
+            (unused, blobs)
+        };
+        for chain in unused {
+            if chain.recorded {
+                self.files.remove_record("chains", &chain.chain)?;
             }
+            self.files
+                .remove_folder("layers", &chain.folder.to_string())?;
+            collected.layers += 1;
         }
         collected.files += remove_blobs(&self.files, &blobs)?;
         Ok(())

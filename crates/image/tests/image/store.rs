@@ -225,6 +225,12 @@ fn loads_at_once_share_layers() {
         for archive in &archives {
             scope.spawn(|| load(&place.store, archive).unwrap());
         }
+        // The collector at work meanwhile takes nothing that is being loaded.
+        scope.spawn(|| {
+            for _ in 0..50 {
+                place.store.gc().unwrap();
+            }
+        });
     });
     assert_eq!(names(&place.folder.path().join("store/layers")).len(), 3);
     for i in 0..6 {
