@@ -337,3 +337,105 @@ impl Runtime for Fake {
         self.events.subscribe()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Limits, Log, Namespace, Network, Process, Root, Seccomp};
+
+    fn spec(name: &str) -> ContainerSpec {
+        let process = Process {
+            args: vec!["true".into()],
+            env: Vec::new(),
+            cwd: "/".into(),
+            user: String::new(),
+            capabilities: Vec::new(),
+            no_new_privileges: false,
+            seccomp: Seccomp::Default,
+            rlimits: Vec::new(),
+            oom_score_adj: 0,
+            tty: false,
+        };
+        ContainerSpec {
+            name: name.into(),
+            root: Root::Layers {
+                lower: Vec::new(),
+                upper: String::new(),
+                work: String::new(),
+            },
+            readonly_root: false,
+            process,
+            hostname: name.into(),
+            network: Network::None,
+            pid: Namespace::Private,
+            ipc: Namespace::Private,
+            mounts: Vec::new(),
+            devices: Vec::new(),
+            sysctls: Vec::new(),
+            limits: Limits::default(),
+            shm_bytes: None,
+            privileged: false,
+            stop_signal: 15,
+            stop_timeout_ms: 0,
+            log: Log {
+                path: String::new(),
+                max_bytes: 0,
+                files: 0,
+            },
+            init: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_container_s_life() {
+        let fake = Fake::default();
+        let mut events = fake.events();
+        let id = SandboxId("a1".into());
+        assert_eq!(
+            fake.start(&id, spec("web")).await,
+            Err(Error::NoSandbox(id.clone()))
+        );
+        let sandbox = SandboxSpec {
+            id: id.clone(),
+            limits: Limits::default(),
+        };
+        fake.create_sandbox(sandbox).await.unwrap();
+        fake.set_now_ms(1_000);
+        let error = StartError {
+            stage: "exec".into(),
+            errno: 2,
+            detail: "true".into(),
+        };
+        fake.fail_start("web", error.clone());
+        let failed = Error::Start {
+            sandbox: id.clone(),
+            source: error,
+        };
+        assert_eq!(fake.start(&id, spec("web")).await, Err(failed));
+        let started = fake.start(&id, spec("web")).await.unwrap();
+        assert_eq!((started.started_at_ms, started.run), (1_000, 1));
+        fake.ignore_stop("web");
+        fake.stop(&id, "web").await.unwrap();
+        assert!(events.try_recv().is_err());
+        fake.set_now_ms(2_000);
+        fake.kill(&id, "web").await.unwrap();
+        let exited = EventKind::Exited {
+            container: "web".into(),
+            run: 1,
+            exit: Exit::Signal(9),
+            oom: None,
+            at_ms: 2_000,
+        };
+        assert_eq!(events.try_recv().unwrap().kind, exited);
+        assert_eq!(fake.start(&id, spec("web")).await.unwrap().run, 2);
+        fake.kill_shim(&id, "test");
+        assert_eq!(
+            fake.stop(&id, "web").await,
+            Err(Error::ShimDead(id.clone()))
+        );
+        let states = fake.list().await.unwrap();
+        assert_eq!(states[0].containers[0].status, Status::Lost);
+        fake.remove_sandbox(&id).await.unwrap();
+        assert!(fake.list().await.unwrap().is_empty());
+    }
+}

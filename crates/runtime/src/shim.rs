@@ -21,6 +21,7 @@ pub mod launch;
 mod lines;
 mod log;
 pub(crate) mod record;
+mod removal;
 mod request;
 mod service;
 

@@ -91,6 +91,7 @@ macro_rules! scenarios {
 
 scenarios! {
     a_killed_shim_is_noticed
+    a_spare_ends_with_its_agent
     an_event_is_told_until_it_is_heard
     bad_requests_are_refused
     execs_answer
@@ -227,4 +228,94 @@ async fn a_full_disk_drops_records() {
         bed.close().await;
     })
     .await;
+}
+
+/// Prints what a shim costs: `cargo test --release … -- --ignored --nocapture figures`.
+#[tokio::test]
+#[ignore = "prints figures and judges nothing"]
+async fn figures() {
+    with_containers(|mut bed| async move {
+        let mut ids = Vec::new();
+        for number in 0..30 {
+            let id = bed.sandbox(&format!("a{number}")).await;
+            let spec = bed.container("web", &["/bin/sleep", "1000"]);
+            bed.runtime.start(&id, spec).await.unwrap();
+            ids.push(id);
+            if [1, 30].contains(&ids.len()) {
+                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+                let of = |field: &str| {
+                    let each = ids.iter().map(|id| rollup(bed.shim_pid(id), field));
+                    each.sum::<u64>() / ids.len() as u64
+                };
+                let (pss, anon, rss) = (of("Pss:"), of("Pss_Anon:"), of("Rss:"));
+                println!(
+                    "{} shims: Pss {pss}, Pss_Anon {anon}, Rss {rss} kB each",
+                    ids.len()
+                );
+            }
+        }
+        let mut starts = Vec::new();
+        let mut fresh = Vec::new();
+        for round in 0..100 {
+            let id = &ids[round % 30];
+            let spec = bed.container("quick", &["/bin/true"]);
+            let before = std::time::Instant::now();
+            bed.runtime.start(id, spec).await.unwrap();
+            starts.push(before.elapsed());
+            assert_eq!(bed.exit("quick").await, Exit::Code(0));
+        }
+        for round in 0..30 {
+            let before = std::time::Instant::now();
+            let id = bed.sandbox(&format!("b{round}")).await;
+            let created = before.elapsed();
+            // As when layers and a network are made meanwhile.
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            let spec = bed.container("first", &["/bin/sleep", "1000"]);
+            let before = std::time::Instant::now();
+            bed.runtime.start(&id, spec).await.unwrap();
+            fresh.push((created, before.elapsed()));
+            bed.runtime.remove_sandbox(&id).await.unwrap();
+        }
+        let mut execs = Vec::new();
+        for round in 0..100 {
+            let before = std::time::Instant::now();
+            let mut spec = bed.exec_spec("web", "");
+            spec.process.args = vec!["/bin/true".into()];
+            let result = bed.runtime.exec(&ids[round % 30], spec).await.unwrap();
+            assert_eq!(result.exit, Exit::Code(0));
+            execs.push(before.elapsed());
+        }
+        print_times("start, in a sandbox that has run", starts);
+        print_times(
+            "create sandbox",
+            fresh.iter().map(|times| times.0).collect(),
+        );
+        print_times(
+            "first start, parked",
+            fresh.iter().map(|times| times.1).collect(),
+        );
+        print_times("exec of true, to its answer", execs);
+        bed.close().await;
+    })
+    .await;
+}
+
+fn print_times(what: &str, mut times: Vec<std::time::Duration>) {
+    times.sort();
+    let at = |part: usize| times[(times.len() - 1) * part / 100];
+    println!(
+        "{what}: min {:?}, p50 {:?}, p95 {:?}",
+        at(0),
+        at(50),
+        at(95)
+    );
+}
+
+fn rollup(pid: i32, field: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(field))
+        .expect("the field");
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

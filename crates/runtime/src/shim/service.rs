@@ -15,6 +15,7 @@ use super::connection::Connection;
 use super::container::{Container, Live, reap};
 use super::exec::Exec;
 use super::launch::{Launched, Launcher};
+use super::removal::Removal;
 use super::{clock, record};
 use crate::protocol::{Exited, Push, Reply};
 use crate::spec::{SandboxId, SandboxSpec, StartError};
@@ -26,16 +27,14 @@ const SCRATCH_BYTES: usize = 32 * 1024;
 const JOURNAL_EVENTS_MAX: usize = 1024;
 /// A shim that no agent has given a sandbox by then will not get one.
 const LONELY_MS: u64 = 30_000;
-/// Removal is tried again that often, …
-const RETRY_MS: u64 = 50;
-/// … and answered with what is left after that long. The shim stays, and may be asked again.
-const REMOVAL_MS: u64 = 20_000;
+/// How often what is not done yet is looked at.
+pub(crate) const RETRY_MS: u64 = 50;
 /// What killed processes get to be gone, before their groups are removed.
 const DYING_MS: u64 = 20;
 /// A group that cannot be removed is tried again that often. Each attempt may block for a while.
 const CLEANUP_RETRY_MS: u64 = 5_000;
 /// How long the last answer may take to leave.
-const FAREWELL_MS: u64 = 5_000;
+pub(crate) const FAREWELL_MS: u64 = 5_000;
 
 /// Makes the launcher when the sandbox is known.
 pub(crate) type Prepare<'a, L> = &'a mut dyn FnMut(&SandboxSpec) -> Result<L, StartError>;
@@ -55,32 +54,13 @@ pub(crate) struct Service<'a, L: Launcher> {
     last_key: u64,
     pub(crate) removal: Option<Removal>,
     /// Everything is removed; the loop ends when the answer has left or at this time.
-    farewell_ms: Option<u64>,
+    pub(crate) farewell_ms: Option<u64>,
     started_ms: u64,
     /// A slot to prepare when nothing else is to be done.
     pub(crate) park: Option<u32>,
     orphans: bool,
     pub(crate) was_greeted: bool,
     scratch: Vec<u8>,
-}
-
-pub(crate) struct Removal {
-    pub(crate) connection: u64,
-    pub(crate) request: u64,
-    retry_at_ms: u64,
-    give_up_ms: u64,
-}
-
-impl Removal {
-    pub(crate) fn new(connection: u64, request: u64) -> Removal {
-        let now = clock::steady_ms();
-        Removal {
-            connection,
-            request,
-            retry_at_ms: now,
-            give_up_ms: now + REMOVAL_MS,
-        }
-    }
 }
 
 /// What is ready.
@@ -436,45 +416,6 @@ impl<'a, L: Launcher> Service<'a, L> {
         if due(self.removal.as_ref().map(|removal| removal.retry_at_ms)) {
             self.go_on_removing(now);
         }
-    }
-
-    /// Everything has been killed; once it is dead it can be removed.
-    fn go_on_removing(&mut self, now: u64) {
-        let mut left = Vec::new();
-        for container in self.containers.values() {
-            if container.live.is_some() {
-                left.push(format!("container {} has not ended", container.state.name));
-            }
-        }
-        if left.is_empty()
-            && let Some((_, launcher)) = &mut self.sandbox
-        {
-            for slot in self.containers.keys() {
-                left.extend(
-                    launcher
-                        .remove_container(*slot)
-                        .iter()
-                        .map(ToString::to_string),
-                );
-            }
-            if left.is_empty() {
-                left.extend(launcher.remove_sandbox().iter().map(ToString::to_string));
-            }
-        }
-        let Some(removal) = &mut self.removal else {
-            return;
-        };
-        if !left.is_empty() && now < removal.give_up_ms {
-            removal.retry_at_ms = now + RETRY_MS;
-            return;
-        }
-        let (connection, request) = (removal.connection, removal.request);
-        self.removal = None;
-        if left.is_empty() {
-            self.containers.clear();
-            self.farewell_ms = Some(now + FAREWELL_MS);
-        }
-        self.answer(connection, request, &Reply::Removed(left));
     }
 
     fn is_over(&mut self) -> bool {

@@ -521,3 +521,22 @@ pub(crate) async fn bad_requests_are_refused(bed: Bed) {
     assert_eq!(again, refused(Refusal::AlreadyRunning("web".into())));
     bed.close().await;
 }
+
+pub(crate) async fn a_spare_ends_with_its_agent(mut bed: Bed) {
+    let spare = || {
+        let entries = std::fs::read_dir(&bed.options.run_dir).unwrap().flatten();
+        let pid = entries
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("spare-"))
+            .find_map(|entry| std::fs::read_to_string(entry.path().join("shim.pid")).ok())?;
+        pid.split_once(' ')?.0.parse::<i32>().ok()
+    };
+    until("a spare waits", || {
+        spare().is_some() && bed.runtime.spare_shims() == 1
+    })
+    .await;
+    let pid = spare().unwrap();
+    assert!(is_alive(pid));
+    bed.leave();
+    until("the spare has ended", || !is_alive(pid)).await;
+    bed.close().await;
+}

@@ -1,0 +1,71 @@
+//! The end of a sandbox: everything is killed, waited for, and removed, and only then is the shim
+//! done.
+
+use super::clock;
+use super::launch::Launcher;
+use super::service::{FAREWELL_MS, RETRY_MS, Service};
+use crate::protocol::Reply;
+
+/// A removal is answered with what is left after that long. The shim stays then, and may be asked
+/// again.
+const REMOVAL_MS: u64 = 20_000;
+
+pub(crate) struct Removal {
+    pub(crate) connection: u64,
+    pub(crate) request: u64,
+    pub(super) retry_at_ms: u64,
+    give_up_ms: u64,
+}
+
+impl Removal {
+    pub(crate) fn new(connection: u64, request: u64) -> Removal {
+        let now = clock::steady_ms();
+        Removal {
+            connection,
+            request,
+            retry_at_ms: now,
+            give_up_ms: now + REMOVAL_MS,
+        }
+    }
+}
+
+impl<L: Launcher> Service<'_, L> {
+    /// Everything has been killed; once it is dead it can be removed.
+    pub(super) fn go_on_removing(&mut self, now: u64) {
+        let mut left = Vec::new();
+        for container in self.containers.values() {
+            if container.live.is_some() {
+                left.push(format!("container {} has not ended", container.state.name));
+            }
+        }
+        if left.is_empty()
+            && let Some((_, launcher)) = &mut self.sandbox
+        {
+            for slot in self.containers.keys() {
+                left.extend(
+                    launcher
+                        .remove_container(*slot)
+                        .iter()
+                        .map(ToString::to_string),
+                );
+            }
+            if left.is_empty() {
+                left.extend(launcher.remove_sandbox().iter().map(ToString::to_string));
+            }
+        }
+        let Some(removal) = &mut self.removal else {
+            return;
+        };
+        if !left.is_empty() && now < removal.give_up_ms {
+            removal.retry_at_ms = now + RETRY_MS;
+            return;
+        }
+        let (connection, request) = (removal.connection, removal.request);
+        self.removal = None;
+        if left.is_empty() {
+            self.containers.clear();
+            self.farewell_ms = Some(now + FAREWELL_MS);
+        }
+        self.answer(connection, request, &Reply::Removed(left));
+    }
+}
