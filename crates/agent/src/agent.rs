@@ -77,6 +77,7 @@ pub(crate) struct Context {
     pub(crate) policy: Policy,
     pub(crate) reporter: Reporter,
     pub(crate) clock: Clock,
+    pub(crate) open_files_max: u64,
     inboxes: Mutex<Inboxes>,
 }
 
@@ -111,6 +112,7 @@ impl Agent {
             ledger,
             reporter: Reporter::default(),
             clock: Clock::new(),
+            open_files_max: machine::open_files_max(),
             inboxes: Mutex::default(),
             options,
         });

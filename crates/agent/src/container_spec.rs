@@ -16,73 +16,10 @@ use windlass_runtime::spec::{
     ContainerSpec, Device, ExecSpec, Limits, Log, Mount, MountKind, Namespace, Network, Process,
     Rlimit, Root, SandboxId, SandboxSpec, Seccomp,
 };
+use windlass_runtime::start::{CAPABILITIES, DEFAULT_CAPABILITIES};
 
 const MIB: u64 = 1024 * 1024;
 const SIGTERM: i32 = 15;
-
-/// Capabilities a container has unless its definition says otherwise. Source: container engines'
-/// default, which ECS keeps.
-pub const DEFAULT_CAPABILITIES: [&str; 14] = [
-    "AUDIT_WRITE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "MKNOD",
-    "NET_BIND_SERVICE",
-    "NET_RAW",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_CHROOT",
-];
-
-/// Every capability of Linux.
-pub const ALL_CAPABILITIES: [&str; 41] = [
-    "AUDIT_CONTROL",
-    "AUDIT_READ",
-    "AUDIT_WRITE",
-    "BLOCK_SUSPEND",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "KILL",
-    "LEASE",
-    "LINUX_IMMUTABLE",
-    "MAC_ADMIN",
-    "MAC_OVERRIDE",
-    "MKNOD",
-    "NET_ADMIN",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_RAW",
-    "PERFMON",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_CHROOT",
-    "SYS_MODULE",
-    "SYS_NICE",
-    "SYS_PACCT",
-    "SYS_PTRACE",
-    "SYS_RAWIO",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "SYSLOG",
-    "WAKE_ALARM",
-];
 
 /// One container, with all it was defined by.
 #[derive(Clone, Copy)]
@@ -91,6 +28,8 @@ pub struct Source<'a> {
     pub template: &'a Template,
     pub definition: &'a ContainerDefinition,
     pub image: &'a ImageConfig,
+    /// What this process may give at most; a default above it would fail every start.
+    pub open_files_max: u64,
 }
 
 /// What was made for the container.
@@ -359,7 +298,7 @@ fn capabilities(linux: Option<&LinuxParameters>) -> Vec<String> {
     let drop = names(linux.and_then(|linux| linux.capabilities_drop.as_ref()));
     let all = |list: &[String]| list.iter().any(|name| name == "ALL");
     let base: &[&str] = match (all(&add), all(&drop)) {
-        (true, _) => &ALL_CAPABILITIES,
+        (true, _) => &CAPABILITIES,
         (false, true) => &[],
         (false, false) => &DEFAULT_CAPABILITIES,
     };
@@ -405,9 +344,10 @@ fn rlimits(source: Source<'_>) -> Vec<Rlimit> {
             Launch::Fargate => OPEN_FILES_FARGATE,
             Launch::Ec2 | Launch::External => OPEN_FILES_EC2,
         };
+        let hard = hard.min(source.open_files_max);
         rlimits.push(Rlimit {
             name: "nofile".into(),
-            soft,
+            soft: soft.min(hard),
             hard,
         });
     }

@@ -296,6 +296,7 @@ fn build(
         template,
         definition,
         image: &content.config,
+        open_files_max: cx.open_files_max,
     };
     container_spec::refuse_unsupported(source)?;
     let folder = cx.task_folder(record);
@@ -489,6 +490,7 @@ async fn probe(cx: &Context, job: &Job, container: usize) -> Outcome {
         template: job.template(),
         definition: job.definition(container),
         image: &content.config,
+        open_files_max: cx.open_files_max,
     };
     let spec = match container_spec::health_probe(source, &hostname(cx, &job.record, container)) {
         Ok(spec) => spec,

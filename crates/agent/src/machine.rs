@@ -110,6 +110,16 @@ pub fn boot() -> Result<BootId, Error> {
     })
 }
 
+/// The most open files this process may have, and so give; without an answer, what defaults ask.
+pub(crate) fn open_files_max() -> u64 {
+    let text = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let hard = line.and_then(|line| line.split_whitespace().nth(1));
+    hard.and_then(|hard| hard.parse().ok()).unwrap_or(u64::MAX)
+}
+
 fn resources(cpu_overcommit: f64) -> Result<Resources, Error> {
     let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     let cpu_units = (processors.saturating_mul(1_024) as f64 * cpu_overcommit.max(0.0)) as u64;

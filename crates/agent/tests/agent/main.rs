@@ -6,4 +6,5 @@ mod definitions;
 mod fixture;
 mod gate;
 mod lives;
+mod specs;
 mod world;
