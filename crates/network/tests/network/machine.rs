@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use windlass_network::{Attached, Network, Options, PortMapping, Protocol};
 
@@ -202,11 +202,18 @@ pub(crate) fn ask_udp(from: Option<&Path>, at: impl Into<SocketAddr>) -> io::Res
             ([0u16; 8], 0).into()
         };
         let socket = UdpSocket::bind(any)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(SILENCE))?;
         socket.connect(at)?;
-        socket.send(b"?")?;
         let mut buffer = [0; 2048];
-        let length = socket.recv(&mut buffer)?;
+        let start = Instant::now();
+        // Datagrams may be lost, and nobody repeats them for us.
+        let length = loop {
+            socket.send(b"?")?;
+            match socket.recv(&mut buffer) {
+                Err(_) if start.elapsed() < PATIENCE => {}
+                other => break other?,
+            }
+        };
         Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
     })
 }
