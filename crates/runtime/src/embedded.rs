@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-use crate::protocol::{Refusal, Reply, Request};
+use crate::protocol::{Reply, Request};
 use crate::spec::{ContainerSpec, ExecSpec, SandboxId, SandboxSpec};
 use crate::state::{ExecResult, SandboxState, Started};
 use crate::{Answer, Error, Event, EventKind, Runtime, is_sandbox_id, shim};
@@ -335,21 +335,13 @@ impl Inner {
         let mut errors = Vec::new();
         if let Ok(link) = self.link(&id).await {
             link.expect_end();
-            match link.ask(&id, Request::Remove, ANSWER_TIME).await {
-                Ok(Reply::Removed(left)) => {
-                    errors.extend(left.into_iter().map(|reason| Error::Left {
-                        sandbox: id.clone(),
-                        what: "the sandbox".into(),
-                        reason,
-                    }))
-                }
-                // Another call removes it: that one reports.
-                Err(Error::Refused {
-                    source: Refusal::Removing,
-                    ..
-                }) => return Ok(()),
-                // What a shim no longer does is done without it.
-                Ok(_) | Err(_) => {}
+            // What a shim no longer does, because it is dead or mute, is done without it.
+            if let Ok(Reply::Removed(left)) = link.ask(&id, Request::Remove, ANSWER_TIME).await {
+                errors.extend(left.into_iter().map(|reason| Error::Left {
+                    sandbox: id.clone(),
+                    what: "the sandbox".into(),
+                    reason,
+                }));
             }
         }
         lock(&self.links).remove(&id);

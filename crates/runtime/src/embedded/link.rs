@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::folder::address;
 use super::lock;
 use crate::protocol::{
-    Exited, Frame, Greeting, Hello, Message, Push, Refusal, Reply, Request, VERSION,
+    Exited, Frame, FrameError, Greeting, Hello, Message, Push, Refusal, Reply, Request, VERSION,
 };
 use crate::spec::SandboxId;
 use crate::{Error, Event, EventKind};
@@ -36,7 +36,7 @@ pub(crate) enum News {
 }
 
 pub(crate) struct Link {
-    outbox: mpsc::Sender<Frame>,
+    outbox: mpsc::Sender<Vec<u8>>,
     waiting: Mutex<Waiting>,
     /// None while the shim waits in the pool.
     sandbox: Mutex<Option<SandboxId>>,
@@ -90,10 +90,13 @@ impl Link {
         tokio::spawn(link.clone().read(reader));
         let hello = link.exchange(Request::Hello(Hello { version: VERSION }));
         match tokio::time::timeout(GREETING_TIME, hello).await {
-            Ok(Some(Reply::Greeting(_))) => Ok(link),
-            Ok(Some(Reply::Refused(refusal))) => Err(link.give_up(ConnectError::Refused(refusal))),
-            Ok(Some(_)) => Err(link.give_up(ConnectError::Other("it does not greet".into()))),
-            Ok(None) => Err(link.give_up(ConnectError::Dead)),
+            Ok(Ok(Some(Reply::Greeting(_)))) => Ok(link),
+            Ok(Ok(Some(Reply::Refused(refusal)))) => {
+                Err(link.give_up(ConnectError::Refused(refusal)))
+            }
+            Ok(Ok(Some(_))) => Err(link.give_up(ConnectError::Other("it does not greet".into()))),
+            Ok(Ok(None)) => Err(link.give_up(ConnectError::Dead)),
+            Ok(Err(error)) => Err(link.give_up(ConnectError::Other(error.to_string()))),
             Err(_) => {
                 let seconds = GREETING_TIME.as_secs();
                 let reason = format!("no greeting for {seconds} seconds");
@@ -134,31 +137,32 @@ impl Link {
         request: Request,
         time: Duration,
     ) -> Result<Reply, Error> {
+        let sandbox = sandbox.clone();
         match tokio::time::timeout(time, self.exchange(request)).await {
-            Ok(Some(Reply::Refused(Refusal::Start(source)))) => Err(Error::Start {
-                sandbox: sandbox.clone(),
-                source,
+            Ok(Ok(Some(Reply::Refused(Refusal::Start(source))))) => {
+                Err(Error::Start { sandbox, source })
+            }
+            Ok(Ok(Some(Reply::Refused(source)))) => Err(Error::Refused { sandbox, source }),
+            Ok(Ok(Some(reply))) => Ok(reply),
+            Ok(Ok(None)) => Err(Error::Disconnected(sandbox)),
+            Ok(Err(error)) => Err(Error::Host {
+                what: format!("ask the shim of sandbox {sandbox}"),
+                reason: error.to_string(),
             }),
-            Ok(Some(Reply::Refused(source))) => Err(Error::Refused {
-                sandbox: sandbox.clone(),
-                source,
-            }),
-            Ok(Some(reply)) => Ok(reply),
-            Ok(None) => Err(Error::Disconnected(sandbox.clone())),
             Err(_) => Err(Error::Mute {
-                sandbox: sandbox.clone(),
+                sandbox,
                 seconds: time.as_secs(),
             }),
         }
     }
 
-    /// `None` when the connection ends first, or the request does not fit a frame.
-    async fn exchange(&self, request: Request) -> Option<Reply> {
+    /// `None` when the connection ends first.
+    async fn exchange(&self, request: Request) -> Result<Option<Reply>, FrameError> {
         let (answer, answered) = oneshot::channel();
         let id = {
             let mut waiting = lock(&self.waiting);
             if waiting.closed {
-                return None;
+                return Ok(None);
             }
             waiting.last_id += 1;
             let id = waiting.last_id;
@@ -166,11 +170,15 @@ impl Link {
             id
         };
         let forget = Forget { link: self, id };
-        let frame = request.frame(id).ok()?;
-        self.outbox.send(frame).await.ok()?;
+        let bytes = request.frame(id)?.bytes()?;
+        // The spec may hold secrets; nothing keeps it while its answer is waited for.
+        drop(request);
+        if self.outbox.send(bytes).await.is_err() {
+            return Ok(None);
+        }
         let reply = answered.await.ok();
         drop(forget);
-        reply
+        Ok(reply)
     }
 
     async fn read(self: Arc<Self>, mut reader: OwnedReadHalf) {
@@ -248,10 +256,12 @@ impl Link {
             at_ms,
         };
         if (self.tell)(News::Event(Event { sandbox, kind }))
-            && let Ok(frame) = Request::Acknowledge(sequence).frame(0)
+            && let Ok(bytes) = Request::Acknowledge(sequence)
+                .frame(0)
+                .and_then(|frame| frame.bytes())
         {
             // Not acknowledged is told again: never wrong.
-            let _ = self.outbox.try_send(frame);
+            let _ = self.outbox.try_send(bytes);
         }
     }
 }
@@ -291,7 +301,7 @@ async fn dial(folder: &Path) -> Result<UnixStream, ConnectError> {
 
 async fn write(
     mut writer: OwnedWriteHalf,
-    mut frames: mpsc::Receiver<Frame>,
+    mut frames: mpsc::Receiver<Vec<u8>>,
     mut closed: watch::Receiver<bool>,
 ) {
     loop {
@@ -299,9 +309,7 @@ async fn write(
             frame = frames.recv() => frame,
             _ = closed.wait_for(|closed| *closed) => None,
         };
-        let Some(Ok(bytes)) = frame.map(|frame| frame.bytes()) else {
-            return;
-        };
+        let Some(bytes) = frame else { return };
         if writer.write_all(&bytes).await.is_err() {
             return;
         }

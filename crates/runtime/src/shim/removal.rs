@@ -9,22 +9,29 @@ use crate::protocol::Reply;
 /// A removal is answered with what is left after that long. The shim stays then, and may be asked
 /// again.
 const REMOVAL_MS: u64 = 20_000;
+const ASKERS_MAX: usize = 64;
 
 pub(crate) struct Removal {
-    pub(crate) connection: u64,
-    pub(crate) request: u64,
+    /// Who asked, by connection and request: an agent may come back and ask again.
+    askers: Vec<(u64, u64)>,
     pub(super) retry_at_ms: u64,
     give_up_ms: u64,
 }
 
 impl Removal {
-    pub(crate) fn new(connection: u64, request: u64) -> Removal {
+    pub(crate) fn new() -> Removal {
         let now = clock::steady_ms();
         Removal {
-            connection,
-            request,
+            askers: Vec::new(),
             retry_at_ms: now,
             give_up_ms: now + REMOVAL_MS,
+        }
+    }
+
+    pub(crate) fn add_asker(&mut self, connection: u64, request: u64) {
+        // A peer that repeats itself without end has no claim on as many answers.
+        if self.askers.len() < ASKERS_MAX {
+            self.askers.push((connection, request));
         }
     }
 }
@@ -60,12 +67,15 @@ impl<L: Launcher> Service<'_, L> {
             removal.retry_at_ms = now + RETRY_MS;
             return;
         }
-        let (connection, request) = (removal.connection, removal.request);
+        let askers = std::mem::take(&mut removal.askers);
         self.removal = None;
         if left.is_empty() {
             self.containers.clear();
             self.farewell_ms = Some(now + FAREWELL_MS);
         }
-        self.answer(connection, request, &Reply::Removed(left));
+        let reply = Reply::Removed(left);
+        for (connection, request) in askers {
+            self.answer(connection, request, &reply);
+        }
     }
 }

@@ -35,7 +35,10 @@ impl<L: Launcher> Service<'_, L> {
             Request::Stop(name) => self.stop(&name).map(|()| Some(Reply::Done)),
             Request::Kill(name) => self.kill(&name).map(|()| Some(Reply::Done)),
             Request::List => Ok(Some(Reply::Containers(self.list()))),
-            Request::Remove => self.remove(key, frame.id).map(|()| None),
+            Request::Remove => {
+                self.remove(key, frame.id);
+                Ok(None)
+            }
             Request::Acknowledge(sequence) => {
                 self.journal.retain(|exited| exited.sequence > sequence);
                 Ok(Some(Reply::Done))
@@ -310,26 +313,19 @@ impl<L: Launcher> Service<'_, L> {
         states
     }
 
-    fn remove(&mut self, key: u64, request: u64) -> Result<(), Refusal> {
-        if self.removal.is_some() {
-            return Err(Refusal::Removing);
-        }
-        let slots: Vec<u32> = self.containers.keys().copied().collect();
-        for slot in slots {
-            if self
-                .containers
-                .get(&slot)
-                .is_some_and(|container| container.live.is_some())
-            {
+    fn remove(&mut self, key: u64, request: u64) {
+        if self.removal.is_none() {
+            let slots: Vec<u32> = self.containers.keys().copied().collect();
+            for slot in slots {
                 self.kill_slot(slot);
             }
+            for exec in self.execs.values_mut() {
+                exec.kill();
+            }
+            give_memory_back();
         }
-        for exec in self.execs.values_mut() {
-            exec.kill();
-        }
-        self.removal = Some(Removal::new(key, request));
-        give_memory_back();
-        Ok(())
+        let removal = self.removal.get_or_insert_with(Removal::new);
+        removal.add_asker(key, request);
     }
 }
 

@@ -516,6 +516,9 @@ pub(crate) async fn bad_requests_are_refused(bed: Bed) {
     let mut signal = bed.shell("web", "true");
     signal.stop_signal = 65;
     assert!(matches!(start(signal).await, Err(Error::Start { .. })));
+    let mut large = bed.shell("web", "true");
+    large.process.env.push(format!("A={}", "a".repeat(5 << 20)));
+    assert!(matches!(start(large).await, Err(Error::Host { .. })));
     start(bed.shell("web", "sleep 1000")).await.unwrap();
     let again = start(bed.shell("web", "true")).await;
     assert_eq!(again, refused(Refusal::AlreadyRunning("web".into())));
