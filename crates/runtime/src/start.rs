@@ -159,41 +159,23 @@ impl Starter {
         stdio: Stdio,
     ) -> Result<Running, StartError> {
         let parked = self.parked.remove(&slot);
-        let born_inside = parked.is_some();
-        if !born_inside {
+        if parked.is_none() {
             self.groups.make(slot)?;
         }
-        let result = match parked {
-            Some(parked) => self.start_parked(parked, slot, spec, namespaces, stdio),
-            None => self.start_here(slot, spec, namespaces, stdio),
+        // One that was killed meanwhile has left good groups behind.
+        let result = match parked.filter(Parked::is_alive) {
+            Some(parked) => parked
+                .start(spec, namespaces, stdio, slot)
+                .and_then(|launched| launched.settle(slot)),
+            None => self
+                .launch_container(slot, spec, namespaces, stdio, Parent::This)
+                .settle(slot),
         };
         if result.is_err() {
             self.groups.kill(slot);
             self.groups.remove(slot);
         }
         result
-    }
-
-    fn start_here(
-        &mut self,
-        slot: u32,
-        spec: &ContainerSpec,
-        namespaces: &Shared<'_>,
-        stdio: Stdio,
-    ) -> Result<Running, StartError> {
-        self.launch_container(slot, spec, namespaces, stdio, Parent::This)
-            .settle(slot)
-    }
-
-    fn start_parked(
-        &mut self,
-        parked: Parked,
-        slot: u32,
-        spec: &ContainerSpec,
-        namespaces: &Shared<'_>,
-        stdio: Stdio,
-    ) -> Result<Running, StartError> {
-        parked.start(spec, namespaces, stdio, slot)?.settle(slot)
     }
 
     /// From the groups on; also runs in a parked process.

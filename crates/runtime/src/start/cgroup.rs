@@ -14,6 +14,7 @@ mod v2;
 
 use std::ffi::CString;
 use std::fs;
+use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 pub(super) use device::{NodeKind, Programs, Rule, default_rules};
@@ -364,7 +365,12 @@ fn make_folders(hierarchy: &Hierarchy, path: &str) -> Result<(), StartError> {
 fn set(folder: &str, file: &str, value: impl ToString) -> Result<(), StartError> {
     let path = format!("{folder}/{file}");
     let value = value.to_string();
-    fs::write(&path, &value).map_err(|error| io_failed(&format!("{value} to {path}"), &error))
+    // Not creating: in these file systems that turns "no such setting" into "permission denied".
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .and_then(|mut file| file.write_all(value.as_bytes()))
+        .map_err(|error| io_failed(&format!("{value} to {path}"), &error))
 }
 
 fn get(folder: &str, file: &str) -> Option<String> {

@@ -123,7 +123,7 @@ pub(crate) fn spawn(
         )
     };
     if answer == Ok(0) {
-        match child() {}
+        child();
     }
     let _ = set_signal_mask(old);
     answer.map(|pid| (small(pid), pidfd))

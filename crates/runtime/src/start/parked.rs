@@ -14,6 +14,7 @@ use minicbor::{Decode, Encode};
 use super::kernel::{self, MESSAGE_FDS_MAX};
 use super::{
     Born, Failed, Launched, OrFailed, Parent, Shared, StartError, Starter, Stdio, failed, owned,
+    readable,
 };
 use crate::spec::ContainerSpec;
 
@@ -66,6 +67,10 @@ impl Parked {
             pidfd,
             socket: ours,
         })
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        !readable(&self.pidfd)
     }
 
     /// Has the container started. The parked process ends with it.

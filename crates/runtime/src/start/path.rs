@@ -64,6 +64,10 @@ pub(super) fn open_or_make(root: RawFd, path: &CStr, kind: Kind, links: Links) -
     Err(libc::ELOOP)
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "between clone and execve nothing may be allocated, so a path lies on the stack"
+)]
 enum Made {
     All(RawFd),
     /// The same path with a dangling link replaced by its text.

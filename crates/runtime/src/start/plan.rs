@@ -450,6 +450,8 @@ pub(super) fn detail(
         Step::Hostname => Some(spec.hostname.clone()),
         Step::Mount => planned.and_then(|c| text(c.volumes.get(index).map(|v| &v.target))),
         Step::Mask => planned.and_then(|c| text(c.masked.iter().chain(&c.readonly).nth(index))),
+        Step::Cgroup => Some("joining the container's groups".into()),
+        Step::Namespaces => Some("joining or leaving namespaces".into()),
         Step::Dev => Some("/dev of the container".into()),
         Step::Proc => Some("/proc of the container".into()),
         Step::Sys => Some("/sys of the container".into()),

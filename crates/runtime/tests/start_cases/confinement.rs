@@ -18,8 +18,7 @@ pub(crate) const CASES: &[Case] = &[
     ("host_namespaces", host_namespaces),
 ];
 
-const STATUS: &str =
-    "grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp:)' /proc/self/status";
+const STATUS: &str = "grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp:)' /proc/self/status";
 
 /// The value of a line of /proc/self/status.
 fn field<'a>(text: &'a str, name: &str) -> &'a str {

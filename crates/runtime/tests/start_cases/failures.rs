@@ -27,40 +27,197 @@ fn bind(target: &str, source: &str) -> Vec<Mount> {
 }
 
 const TABLE: &[(&str, Change, &str, i32)] = &[
-    ("missing", |s| s.process.args = process(&["nope"]).args, "exec", libc::ENOENT),
-    ("missing path", |s| s.process.args = process(&["/no/pe"]).args, "exec", libc::ENOENT),
-    ("no command", |s| s.process.args.clear(), "exec", libc::EINVAL),
-    ("not executable", |s| s.process.args = process(&["/etc/passwd"]).args, "exec", libc::EACCES),
-    ("a folder", |s| s.process.args = process(&["/etc"]).args, "exec", libc::EACCES),
-    ("file in the way", |s| s.process.args = process(&["/etc/passwd/x"]).args, "exec", libc::ENOTDIR),
-    ("bad format", |s| s.process.args = process(&["/etc/run"]).args, "exec", libc::ENOEXEC),
-    ("cwd file", |s| s.process.cwd = "/etc/passwd".into(), "cwd", libc::ENOTDIR),
-    ("cwd relative", |s| s.process.cwd = "etc".into(), "cwd", libc::EINVAL),
-    ("cwd long", |s| s.process.cwd = format!("/{}", "x".repeat(5000)), "cwd", libc::ENAMETOOLONG),
-    ("user", |s| s.process.user = "nobody".into(), "user", libc::ENOENT),
-    ("user number", |s| s.process.user = "4294967296".into(), "user", libc::EINVAL),
-    ("capability", |s| s.process.capabilities = vec!["FLY".into()], "credentials", libc::EINVAL),
-    ("no layers", |s| {
-        let windlass_runtime::spec::Root::Layers { lower, .. } = &mut s.root;
-        lower.clear();
-    }, "rootfs", libc::EINVAL),
-    ("missing layer", |s| {
-        let windlass_runtime::spec::Root::Layers { lower, .. } = &mut s.root;
-        lower.push("/no/layer".into());
-    }, "rootfs", libc::ENOENT),
-    ("missing source", |s| s.mounts = bind("/x", "/no/source"), "mount", libc::ENOENT),
-    ("target proc", |s| s.mounts = bind("/proc/x", "/etc"), "mount", libc::EPERM),
-    ("target root", |s| s.mounts = bind("/", "/etc"), "mount", libc::EINVAL),
-    ("target above", |s| s.mounts = bind("/../x", "/etc"), "mount", libc::EINVAL),
-    ("folder on file", |s| s.mounts = bind("/etc/passwd", "/etc"), "mount", libc::ENOTDIR),
-    ("file on folder", |s| s.mounts = bind("/etc", "/etc/hostname"), "mount", libc::EISDIR),
-    ("target twice", |s| s.mounts = [bind("/x", "/etc"), bind("/x/", "/etc")].concat(), "mount", libc::EINVAL),
-    ("rlimit name", |s| s.process.rlimits = vec![Rlimit { name: "x".into(), soft: 1, hard: 1 }], "rlimit", libc::EINVAL),
-    ("rlimit order", |s| s.process.rlimits = vec![Rlimit { name: "core".into(), soft: 2, hard: 1 }], "rlimit", libc::EINVAL),
-    ("oom score", |s| s.process.oom_score_adj = 5000, "oom_score_adj", libc::EINVAL),
-    ("hostname", |s| s.hostname = "x".repeat(65), "hostname", libc::ENAMETOOLONG),
-    ("shared pid", |s| s.pid = Namespace::Container("gone".into()), "namespaces", libc::ESRCH),
-    ("memory", |s| s.limits = Limits { cpu_quota_us: Some(1), ..Limits::default() }, "cgroup", libc::EINVAL),
+    (
+        "missing",
+        |s| s.process.args = process(&["nope"]).args,
+        "exec",
+        libc::ENOENT,
+    ),
+    (
+        "missing path",
+        |s| s.process.args = process(&["/no/pe"]).args,
+        "exec",
+        libc::ENOENT,
+    ),
+    (
+        "no command",
+        |s| s.process.args.clear(),
+        "exec",
+        libc::EINVAL,
+    ),
+    (
+        "not executable",
+        |s| s.process.args = process(&["/etc/passwd"]).args,
+        "exec",
+        libc::EACCES,
+    ),
+    (
+        "a folder",
+        |s| s.process.args = process(&["/etc"]).args,
+        "exec",
+        libc::EACCES,
+    ),
+    (
+        "file in the way",
+        |s| s.process.args = process(&["/etc/passwd/x"]).args,
+        "exec",
+        libc::ENOTDIR,
+    ),
+    (
+        "bad format",
+        |s| s.process.args = process(&["/etc/run"]).args,
+        "exec",
+        libc::ENOEXEC,
+    ),
+    (
+        "cwd file",
+        |s| s.process.cwd = "/etc/passwd".into(),
+        "cwd",
+        libc::ENOTDIR,
+    ),
+    (
+        "cwd relative",
+        |s| s.process.cwd = "etc".into(),
+        "cwd",
+        libc::EINVAL,
+    ),
+    (
+        "cwd long",
+        |s| s.process.cwd = format!("/{}", "x".repeat(5000)),
+        "cwd",
+        libc::ENAMETOOLONG,
+    ),
+    (
+        "user",
+        |s| s.process.user = "nobody".into(),
+        "user",
+        libc::ENOENT,
+    ),
+    (
+        "user number",
+        |s| s.process.user = "4294967296".into(),
+        "user",
+        libc::EINVAL,
+    ),
+    (
+        "capability",
+        |s| s.process.capabilities = vec!["FLY".into()],
+        "credentials",
+        libc::EINVAL,
+    ),
+    (
+        "no layers",
+        |s| {
+            let windlass_runtime::spec::Root::Layers { lower, .. } = &mut s.root;
+            lower.clear();
+        },
+        "rootfs",
+        libc::EINVAL,
+    ),
+    (
+        "missing layer",
+        |s| {
+            let windlass_runtime::spec::Root::Layers { lower, .. } = &mut s.root;
+            lower.push("/no/layer".into());
+        },
+        "rootfs",
+        libc::ENOENT,
+    ),
+    (
+        "missing source",
+        |s| s.mounts = bind("/x", "/no/source"),
+        "mount",
+        libc::ENOENT,
+    ),
+    (
+        "target proc",
+        |s| s.mounts = bind("/proc/x", "/etc"),
+        "mount",
+        libc::EPERM,
+    ),
+    (
+        "target root",
+        |s| s.mounts = bind("/", "/etc"),
+        "mount",
+        libc::EINVAL,
+    ),
+    (
+        "target above",
+        |s| s.mounts = bind("/../x", "/etc"),
+        "mount",
+        libc::EINVAL,
+    ),
+    (
+        "folder on file",
+        |s| s.mounts = bind("/etc/passwd", "/etc"),
+        "mount",
+        libc::ENOTDIR,
+    ),
+    (
+        "file on folder",
+        |s| s.mounts = bind("/etc", "/etc/hostname"),
+        "mount",
+        libc::EISDIR,
+    ),
+    (
+        "target twice",
+        |s| s.mounts = [bind("/x", "/etc"), bind("/x/", "/etc")].concat(),
+        "mount",
+        libc::EINVAL,
+    ),
+    (
+        "rlimit name",
+        |s| {
+            s.process.rlimits = vec![Rlimit {
+                name: "x".into(),
+                soft: 1,
+                hard: 1,
+            }]
+        },
+        "rlimit",
+        libc::EINVAL,
+    ),
+    (
+        "rlimit order",
+        |s| {
+            s.process.rlimits = vec![Rlimit {
+                name: "core".into(),
+                soft: 2,
+                hard: 1,
+            }]
+        },
+        "rlimit",
+        libc::EINVAL,
+    ),
+    (
+        "oom score",
+        |s| s.process.oom_score_adj = 5000,
+        "oom_score_adj",
+        libc::EINVAL,
+    ),
+    (
+        "hostname",
+        |s| s.hostname = "x".repeat(65),
+        "hostname",
+        libc::ENAMETOOLONG,
+    ),
+    (
+        "shared pid",
+        |s| s.pid = Namespace::Container("gone".into()),
+        "namespaces",
+        libc::ESRCH,
+    ),
+    (
+        "memory",
+        |s| {
+            s.limits = Limits {
+                cpu_quota_us: Some(1),
+                ..Limits::default()
+            }
+        },
+        "cgroup",
+        libc::EINVAL,
+    ),
 ];
 
 fn image(bed: &Bed) {
@@ -76,7 +233,11 @@ fn exact_errors() {
         let mut spec = bed.spec("true");
         change(&mut spec);
         let error = bed.run(&spec).expect_err(name);
-        assert_eq!((error.stage.as_str(), error.errno), (*stage, *errno), "{name}: {error}");
+        assert_eq!(
+            (error.stage.as_str(), error.errno),
+            (*stage, *errno),
+            "{name}: {error}"
+        );
         assert!(!error.detail.is_empty(), "{name}");
     }
     let mut spec = bed.spec("true");

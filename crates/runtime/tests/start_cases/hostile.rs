@@ -8,7 +8,10 @@ use crate::Case;
 use crate::bed::Bed;
 use windlass_runtime::spec::{ContainerSpec, Mount, MountKind};
 
-pub(crate) const CASES: &[Case] = &[("hostile_roots", hostile_roots), ("interpreter", interpreter)];
+pub(crate) const CASES: &[Case] = &[
+    ("hostile_roots", hostile_roots),
+    ("interpreter", interpreter),
+];
 
 struct Trap {
     name: &'static str,
@@ -67,37 +70,216 @@ fn script(spec: &mut ContainerSpec, script: &str) {
 }
 
 const TRAPS: &[Trap] = &[
-    Trap { name: "proc is a link", set: |i, _| symlink("/etc", i.join("proc")).unwrap(), change: |_| {}, want: Err(libc::ELOOP) },
-    Trap { name: "proc is a link up", set: |i, _| symlink("../../../etc", i.join("proc")).unwrap(), change: |_| {}, want: Err(libc::ELOOP) },
-    Trap { name: "sys is a link", set: |i, _| symlink("/tmp", i.join("sys")).unwrap(), change: |_| {}, want: Err(libc::ELOOP) },
-    Trap { name: "dev is a link to the host", set: |i, h| symlink(h, i.join("dev")).unwrap(), change: |_| {}, want: Err(libc::ELOOP) },
-    Trap { name: "proc is a FIFO", set: |i, _| fifo(&i.join("proc")), change: |_| {}, want: Err(libc::ENOTDIR) },
-    Trap { name: "dev is a device", set: |i, _| node(&i.join("dev"), 1, 3), change: |_| {}, want: Err(libc::ENOTDIR) },
-    Trap { name: "sys is a file", set: |i, _| fs::write(i.join("sys"), "").unwrap(), change: |_| {}, want: Err(libc::ENOTDIR) },
-    Trap { name: "dev/null leads to core_pattern", set: |i, _| {
-        fs::create_dir(i.join("dev")).unwrap();
-        symlink("/proc/sys/kernel/core_pattern", i.join("dev/null")).unwrap();
-        symlink("/proc/sysrq-trigger", i.join("dev/console")).unwrap();
-    }, change: |s| script(s, "stat -c %t:%T /dev/null; test -e /dev/console || echo none"), want: Ok("1:3\nnone\n") },
-    Trap { name: "volume through a link to etc", set: |i, _| symlink("/etc", i.join("v")).unwrap(), change: |s| { volume(s, "/v/inner"); script(s, "grep -c ' /etc/inner ' /proc/mounts") }, want: Ok("1\n") },
-    Trap { name: "volume through a link up", set: |i, h| symlink(format!("../../../../..{}", h.display()), i.join("v")).unwrap(), change: |s| { volume(s, "/v/new"); script(s, "grep -c /new /proc/mounts") }, want: Ok("1\n") },
-    Trap { name: "volume to proc/self/root", set: |i, _| symlink("/proc/self/root", i.join("v")).unwrap(), change: |s| volume(s, "/v/x"), want: Err(libc::ELOOP) },
-    Trap { name: "volume to proc/self/fd", set: |i, _| symlink("/proc/self/fd/5", i.join("v")).unwrap(), change: |s| volume(s, "/v"), want: Err(libc::ELOOP) },
-    Trap { name: "volume to proc/sys", set: |i, _| symlink("/proc/sys", i.join("v")).unwrap(), change: |s| volume(s, "/v"), want: Err(libc::EPERM) },
-    Trap { name: "volume to cgroups", set: |i, _| symlink("/sys/fs/cgroup", i.join("v")).unwrap(), change: |s| volume(s, "/v/memory"), want: Err(libc::EPERM) },
-    Trap { name: "hosts to proc/self/attr", set: |i, _| { fs::create_dir(i.join("etc")).unwrap(); symlink("/proc/self/attr/exec", i.join("etc/hosts")).unwrap(); }, change: |s| file(s, "/etc/hosts"), want: Err(libc::EPERM) },
-    Trap { name: "hosts is a FIFO", set: |i, _| { fs::create_dir(i.join("etc")).unwrap(); fifo(&i.join("etc/hosts")); }, change: |s| { file(s, "/etc/hosts"); script(s, "grep -c ' /etc/hosts ' /proc/mounts") }, want: Ok("1\n") },
-    Trap { name: "hosts is a folder", set: |i, _| fs::create_dir_all(i.join("etc/hosts")).unwrap(), change: |s| file(s, "/etc/hosts"), want: Err(libc::EISDIR) },
-    Trap { name: "hosts dangles", set: |i, _| { fs::create_dir(i.join("etc")).unwrap(); symlink("../run/made/hosts", i.join("etc/hosts")).unwrap(); }, change: |s| { file(s, "/etc/hosts"); script(s, "grep -c ' /run/made/hosts ' /proc/mounts") }, want: Ok("1\n") },
-    Trap { name: "a loop", set: |i, _| symlink("v", i.join("v")).unwrap(), change: |s| volume(s, "/v/x"), want: Err(libc::ELOOP) },
-    Trap { name: "passwd is a FIFO", set: |i, _| { fs::create_dir(i.join("etc")).unwrap(); fifo(&i.join("etc/passwd")); }, change: |s| s.process.user = "web".into(), want: Err(libc::ENOENT) },
-    Trap { name: "passwd is endless", set: |i, _| { fs::create_dir(i.join("etc")).unwrap(); node(&i.join("etc/passwd"), 1, 5); }, change: |s| s.process.user = "web".into(), want: Err(libc::ENOENT) },
-    Trap { name: "passwd is huge", set: |i, _| { fs::create_dir(i.join("etc")).unwrap(); fs::File::create(i.join("etc/passwd")).unwrap().set_len(4 << 30).unwrap(); }, change: |s| s.process.user = "web".into(), want: Err(libc::EFBIG) },
-    Trap { name: "passwd of the host", set: |i, _| { fs::create_dir(i.join("etc")).unwrap(); symlink("../../../../etc/passwd", i.join("etc/passwd")).unwrap(); }, change: |s| s.process.user = "daemon".into(), want: Err(libc::ELOOP) },
-    Trap { name: "cwd is a descriptor", set: |_, _| {}, change: |s| s.process.cwd = "/proc/self/fd/3".into(), want: Err(libc::ELOOP) },
-    Trap { name: "cwd is a high descriptor", set: |_, _| {}, change: |s| s.process.cwd = "/proc/self/fd/9/../..".into(), want: Err(libc::ELOOP) },
-    Trap { name: "cwd is a link to a root", set: |i, _| symlink("/proc/1/root", i.join("w")).unwrap(), change: |s| s.process.cwd = "/w/x".into(), want: Err(libc::ELOOP) },
-    Trap { name: "cwd goes up", set: |_, _| {}, change: |s| { s.process.cwd = "/../../made/here".into(); script(s, "pwd") }, want: Ok("/made/here\n") },
+    Trap {
+        name: "proc is a link",
+        set: |i, _| symlink("/etc", i.join("proc")).unwrap(),
+        change: |_| {},
+        want: Err(libc::ELOOP),
+    },
+    Trap {
+        name: "proc is a link up",
+        set: |i, _| symlink("../../../etc", i.join("proc")).unwrap(),
+        change: |_| {},
+        want: Err(libc::ELOOP),
+    },
+    Trap {
+        name: "sys is a link",
+        set: |i, _| symlink("/tmp", i.join("sys")).unwrap(),
+        change: |_| {},
+        want: Err(libc::ELOOP),
+    },
+    Trap {
+        name: "dev is a link to the host",
+        set: |i, h| symlink(h, i.join("dev")).unwrap(),
+        change: |_| {},
+        want: Err(libc::ELOOP),
+    },
+    Trap {
+        name: "proc is a FIFO",
+        set: |i, _| fifo(&i.join("proc")),
+        change: |_| {},
+        want: Err(libc::ENOTDIR),
+    },
+    Trap {
+        name: "dev is a device",
+        set: |i, _| node(&i.join("dev"), 1, 3),
+        change: |_| {},
+        want: Err(libc::ENOTDIR),
+    },
+    Trap {
+        name: "sys is a file",
+        set: |i, _| fs::write(i.join("sys"), "").unwrap(),
+        change: |_| {},
+        want: Err(libc::ENOTDIR),
+    },
+    Trap {
+        name: "dev/null leads to core_pattern",
+        set: |i, _| {
+            fs::create_dir(i.join("dev")).unwrap();
+            symlink("/proc/sys/kernel/core_pattern", i.join("dev/null")).unwrap();
+            symlink("/proc/sysrq-trigger", i.join("dev/console")).unwrap();
+        },
+        change: |s| {
+            script(
+                s,
+                "stat -c %t:%T /dev/null; test -e /dev/console || echo none",
+            )
+        },
+        want: Ok("1:3\nnone\n"),
+    },
+    Trap {
+        name: "volume through a link to etc",
+        set: |i, _| symlink("/etc", i.join("v")).unwrap(),
+        change: |s| {
+            volume(s, "/v/inner");
+            script(s, "grep -c ' /etc/inner ' /proc/mounts")
+        },
+        want: Ok("1\n"),
+    },
+    Trap {
+        name: "volume through a link up",
+        set: |i, h| symlink(format!("../../../../..{}", h.display()), i.join("v")).unwrap(),
+        change: |s| {
+            volume(s, "/v/new");
+            script(s, "grep -c /new /proc/mounts")
+        },
+        want: Ok("1\n"),
+    },
+    Trap {
+        name: "volume to proc/self/root",
+        set: |i, _| symlink("/proc/self/root", i.join("v")).unwrap(),
+        change: |s| volume(s, "/v/x"),
+        want: Err(libc::ELOOP),
+    },
+    Trap {
+        name: "volume to proc/self/fd",
+        set: |i, _| symlink("/proc/self/fd/5", i.join("v")).unwrap(),
+        change: |s| volume(s, "/v"),
+        want: Err(libc::ELOOP),
+    },
+    Trap {
+        name: "volume to proc/sys",
+        set: |i, _| symlink("/proc/sys", i.join("v")).unwrap(),
+        change: |s| volume(s, "/v"),
+        want: Err(libc::EPERM),
+    },
+    Trap {
+        name: "volume to cgroups",
+        set: |i, _| symlink("/sys/fs/cgroup", i.join("v")).unwrap(),
+        change: |s| volume(s, "/v/memory"),
+        want: Err(libc::EPERM),
+    },
+    Trap {
+        name: "hosts to proc/self/attr",
+        set: |i, _| {
+            fs::create_dir(i.join("etc")).unwrap();
+            symlink("/proc/self/attr/exec", i.join("etc/hosts")).unwrap();
+        },
+        change: |s| file(s, "/etc/hosts"),
+        want: Err(libc::EPERM),
+    },
+    Trap {
+        name: "hosts is a FIFO",
+        set: |i, _| {
+            fs::create_dir(i.join("etc")).unwrap();
+            fifo(&i.join("etc/hosts"));
+        },
+        change: |s| {
+            file(s, "/etc/hosts");
+            script(s, "grep -c ' /etc/hosts ' /proc/mounts")
+        },
+        want: Ok("1\n"),
+    },
+    Trap {
+        name: "hosts is a folder",
+        set: |i, _| fs::create_dir_all(i.join("etc/hosts")).unwrap(),
+        change: |s| file(s, "/etc/hosts"),
+        want: Err(libc::EISDIR),
+    },
+    Trap {
+        name: "hosts dangles",
+        set: |i, _| {
+            fs::create_dir(i.join("etc")).unwrap();
+            symlink("../run/made/hosts", i.join("etc/hosts")).unwrap();
+        },
+        change: |s| {
+            file(s, "/etc/hosts");
+            script(s, "grep -c ' /run/made/hosts ' /proc/mounts")
+        },
+        want: Ok("1\n"),
+    },
+    Trap {
+        name: "a loop",
+        set: |i, _| symlink("v", i.join("v")).unwrap(),
+        change: |s| volume(s, "/v/x"),
+        want: Err(libc::ELOOP),
+    },
+    Trap {
+        name: "passwd is a FIFO",
+        set: |i, _| {
+            fs::create_dir(i.join("etc")).unwrap();
+            fifo(&i.join("etc/passwd"));
+        },
+        change: |s| s.process.user = "web".into(),
+        want: Err(libc::ENOENT),
+    },
+    Trap {
+        name: "passwd is endless",
+        set: |i, _| {
+            fs::create_dir(i.join("etc")).unwrap();
+            node(&i.join("etc/passwd"), 1, 5);
+        },
+        change: |s| s.process.user = "web".into(),
+        want: Err(libc::ENOENT),
+    },
+    Trap {
+        name: "passwd is huge",
+        set: |i, _| {
+            fs::create_dir(i.join("etc")).unwrap();
+            fs::File::create(i.join("etc/passwd"))
+                .unwrap()
+                .set_len(4 << 30)
+                .unwrap();
+        },
+        change: |s| s.process.user = "web".into(),
+        want: Err(libc::EFBIG),
+    },
+    Trap {
+        name: "passwd of the host",
+        set: |i, _| {
+            fs::create_dir(i.join("etc")).unwrap();
+            symlink("../../../../etc/passwd", i.join("etc/passwd")).unwrap();
+        },
+        change: |s| s.process.user = "daemon".into(),
+        want: Err(libc::ELOOP),
+    },
+    Trap {
+        name: "cwd is a descriptor",
+        set: |_, _| {},
+        change: |s| s.process.cwd = "/proc/self/fd/3".into(),
+        want: Err(libc::ELOOP),
+    },
+    Trap {
+        name: "cwd is a high descriptor",
+        set: |_, _| {},
+        change: |s| s.process.cwd = "/proc/self/fd/9/../..".into(),
+        want: Err(libc::ELOOP),
+    },
+    Trap {
+        name: "cwd is a link to a root",
+        set: |i, _| symlink("/proc/1/root", i.join("w")).unwrap(),
+        change: |s| s.process.cwd = "/w/x".into(),
+        want: Err(libc::ELOOP),
+    },
+    Trap {
+        name: "cwd goes up",
+        set: |_, _| {},
+        change: |s| {
+            s.process.cwd = "/../../made/here".into();
+            script(s, "pwd")
+        },
+        want: Ok("/made/here\n"),
+    },
 ];
 
 fn listing(path: &Path) -> Vec<String> {
@@ -145,10 +327,17 @@ fn hostile_roots() {
         let now = listing(path);
         let new: Vec<_> = now.iter().filter(|name| !before.contains(name)).collect();
         for name in ["inner", "new", "made", "hosts", "here", "pts", "shm"] {
-            assert!(!new.iter().any(|n| *n == name), "{name} in {}", path.display());
+            assert!(
+                !new.iter().any(|n| *n == name),
+                "{name} in {}",
+                path.display()
+            );
         }
     }
-    assert_eq!(fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(), core);
+    assert_eq!(
+        fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(),
+        core
+    );
     assert_eq!(fs::read_to_string(host.join("ptmx")).unwrap(), "canary");
 }
 

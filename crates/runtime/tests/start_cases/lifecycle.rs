@@ -16,6 +16,10 @@ pub(crate) const CASES: &[Case] = &[
     ("init_reaps_and_forwards", init_reaps_and_forwards),
     ("kill_all", kill_all),
     ("out_of_memory", out_of_memory),
+    (
+        "what_a_dead_shim_left_is_cleaned",
+        what_a_dead_shim_left_is_cleaned,
+    ),
     ("parked", parked),
     ("parked_unused_and_failing", parked_unused_and_failing),
 ];
@@ -68,9 +72,7 @@ fn exec_into_a_dead_container() {
     let running = bed.start(&spec);
     bed.starter.kill_all(running.slot);
     wait(&running);
-    let error = bed
-        .exec(&running, &spec, &process(&["true"]))
-        .unwrap_err();
+    let error = bed.exec(&running, &spec, &process(&["true"])).unwrap_err();
     assert_eq!(error.errno, libc::ESRCH, "{error}");
     assert!(bed.starter.remove_container(running.slot).is_empty());
 }
@@ -151,6 +153,21 @@ fn kill_all() {
     assert!(bed.starter.remove_container(running.slot).is_empty());
 }
 
+fn what_a_dead_shim_left_is_cleaned() {
+    let mut bed = Bed::new();
+    let spec = bed.spec("sleep 1000 & wait");
+    let first = bed.start(&spec);
+    let spec = bed.spec("sleep 1000 & wait");
+    let second = bed.start(&spec);
+    windlass_runtime::start::kill_cgroup(&bed.parent).unwrap();
+    assert_eq!(wait(&first), Exit::Signal(9));
+    assert_eq!(wait(&second), Exit::Signal(9));
+    let errors = windlass_runtime::start::remove_cgroups(&bed.parent);
+    assert!(errors.is_empty(), "{errors:?}");
+    assert!(windlass_runtime::start::remove_cgroups(&bed.parent).is_empty());
+    assert!(windlass_runtime::start::kill_cgroup("/").is_err());
+}
+
 fn out_of_memory() {
     const LIMIT: u64 = 32 << 20;
     let mut bed = Bed::new();
@@ -175,8 +192,14 @@ fn out_of_memory() {
     drop(out);
     let oom = bed.starter.oom(slot).expect("an out-of-memory kill");
     assert_eq!(oom.limit_bytes, LIMIT);
-    assert!(oom.peak_bytes > LIMIT / 2 && oom.peak_bytes <= LIMIT, "{oom:?}");
-    let mut poll = [rustix::event::PollFd::new(&events, rustix::event::PollFlags::IN)];
+    assert!(
+        oom.peak_bytes > LIMIT / 2 && oom.peak_bytes <= LIMIT,
+        "{oom:?}"
+    );
+    let mut poll = [rustix::event::PollFd::new(
+        &events,
+        rustix::event::PollFlags::IN,
+    )];
     assert_eq!(rustix::event::poll(&mut poll, None), Ok(1));
     assert!(bed.starter.remove_container(slot).is_empty());
 }
@@ -207,6 +230,20 @@ fn parked_unused_and_failing() {
     let mut bed = Bed::new();
     let slot = bed.slot();
     bed.starter.park(slot).unwrap();
+    assert!(bed.starter.remove_container(slot).is_empty());
+    // One that is killed meanwhile costs time only.
+    let slot = bed.slot();
+    bed.starter.park(slot).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    bed.starter.kill_all(slot);
+    let spec = bed.spec("echo anyway");
+    let (stdio, out) = pipes();
+    let running = bed
+        .starter
+        .start(slot, &spec, &Shared::default(), stdio)
+        .unwrap();
+    assert_eq!(read(out), "anyway\n");
+    wait(&running);
     assert!(bed.starter.remove_container(slot).is_empty());
     let slot = bed.slot();
     bed.starter.park(slot).unwrap();

@@ -14,6 +14,7 @@ mod lifecycle;
 mod oracle;
 mod probe;
 mod sharing;
+mod version2;
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
@@ -44,6 +45,7 @@ fn main() {
         hostile::CASES,
         sharing::CASES,
         oracle::CASES,
+        version2::CASES,
     ]
     .concat();
     if std::env::args().any(|arg| arg == "--list") {
@@ -61,6 +63,9 @@ fn main() {
         .collect();
     let again: Vec<_> = again.iter().map(CString::as_c_str).collect();
     windlass_runtime::start::seal_self(&again).expect("sealing the test program");
+    if std::env::args().any(|arg| arg == "--v2") {
+        version2::enter();
+    }
     run(&cases, &names);
 }
 

@@ -7,9 +7,16 @@ const SKIPPED: [i64; 5] = [15, 56, 57, 58, 435];
 /// One past the last number made.
 const NUMBERS: i64 = 475;
 
-/// `calls`: one line a call, number and errno.
+/// `calls`: one line a call, number and errno. `watch`: what is seen of other processes.
 pub(crate) fn main(args: &[OsString]) {
-    assert!(args.first().is_some_and(|arg| arg == "calls"));
+    match args.first().and_then(|arg| arg.to_str()) {
+        Some("calls") => calls(),
+        Some("watch") => watch(),
+        other => panic!("no probe {other:?}"),
+    }
+}
+
+fn calls() {
     for number in (0..NUMBERS).filter(|number| !SKIPPED.contains(number)) {
         println!("{number} {}", verdict(number, [-1; 4]));
     }
@@ -49,4 +56,32 @@ fn verdict(number: i64, a: [i64; 4]) -> String {
             format!("signal {}", libc::WTERMSIG(status))
         }
     }
+}
+
+/// Looks at every process of this namespace until /tmp/stop exists, and tells how many were seen, and
+/// how many with more than this process's own capabilities or with memory that could be written.
+fn watch() {
+    use std::fs;
+    let capabilities = |pid: &str| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|l| l.strip_prefix("CapPrm:"))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    };
+    let own = capabilities("self").expect("own status");
+    let (mut seen, mut strong) = (0u64, 0u64);
+    fs::write("/tmp/ready", "").expect("a sign of life");
+    while fs::metadata("/tmp/stop").is_err() {
+        for entry in fs::read_dir("/proc").expect("/proc").flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name == "1" || name.parse::<u32>().is_err() {
+                continue;
+            }
+            let Some(theirs) = capabilities(&name) else {
+                continue;
+            };
+            seen += 1;
+            strong += u64::from(theirs & !own != 0);
+        }
+    }
+    println!("{seen} {strong}");
 }

@@ -3,11 +3,18 @@
 use std::os::fd::AsFd;
 
 use crate::Case;
-use crate::bed::{Bed, pipes, read, wait};
+use crate::bed::{Bed, pipes, process, read, wait};
 use windlass_runtime::spec::{Exit, Namespace};
 use windlass_runtime::start::Shared;
 
-pub(crate) const CASES: &[Case] = &[("shared_pid", shared_pid), ("shared_ipc", shared_ipc)];
+pub(crate) const CASES: &[Case] = &[
+    ("shared_pid", shared_pid),
+    ("shared_ipc", shared_ipc),
+    (
+        "no_strong_process_is_ever_seen",
+        no_strong_process_is_ever_seen,
+    ),
+];
 
 fn shared_pid() {
     let mut bed = Bed::new();
@@ -84,4 +91,46 @@ fn shared_ipc() {
         assert!(bed.starter.remove_container(slot).is_empty());
     }
     bed.stop(&running);
+}
+
+/// A container that may trace others watches its own process id namespace while processes are
+/// started into it. None may show capabilities that the container has not: it could take them.
+fn no_strong_process_is_ever_seen() {
+    let mut bed = Bed::new();
+    let mut watcher = bed.spec("");
+    watcher.process.args = process(&["/probe", "probe", "watch"]).args;
+    watcher.process.capabilities.push("SYS_PTRACE".into());
+    let slot = bed.slot();
+    let (stdio, out) = pipes();
+    let running = bed
+        .starter
+        .start(slot, &watcher, &Shared::default(), stdio)
+        .unwrap();
+    let sh = |script| process(&["sh", "-c", script]);
+    let ready = sh("while ! test -e /tmp/ready; do sleep 0.01; done");
+    bed.exec(&running, &watcher, &ready).unwrap();
+    for _ in 0..150 {
+        bed.exec(&running, &watcher, &process(&["true"])).unwrap();
+    }
+    for _ in 0..30 {
+        let mut spec = bed.spec("true");
+        spec.pid = Namespace::Container("c1".into());
+        let shared = Shared {
+            pid: Some(running.pidfd.as_fd()),
+            ipc: None,
+        };
+        let slot = bed.slot();
+        let (stdio, _out) = pipes();
+        let second = bed.starter.start(slot, &spec, &shared, stdio).unwrap();
+        wait(&second);
+        assert!(bed.starter.remove_container(slot).is_empty());
+    }
+    bed.exec(&running, &watcher, &sh("touch /tmp/stop"))
+        .unwrap();
+    let text = read(out);
+    wait(&running);
+    assert!(bed.starter.remove_container(slot).is_empty());
+    let (seen, strong) = text.trim().split_once(' ').unwrap();
+    assert!(seen.parse::<u64>().unwrap() > 20, "{text}");
+    assert_eq!(strong, "0", "{text}");
 }
