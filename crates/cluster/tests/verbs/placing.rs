@@ -346,6 +346,26 @@ fn resources_bound_what_is_placed() {
 }
 
 #[test]
+fn history_keeps_a_few_refusals_and_their_count() {
+    let mut core = Core::with_nodes(8);
+    core.register(template("t", 2000, 1));
+    let decision = core.ok(boxed(run("default", "t", 3)));
+    let Answer::Run { refused, .. } = &decision.answer else {
+        panic!()
+    };
+    assert_eq!(refused.len(), 8);
+    let not_placed = decision
+        .history
+        .iter()
+        .find_map(|entry| match &entry.event {
+            Event::NotPlaced { refused, total, .. } => Some((refused.len(), *total)),
+            _ => None,
+        });
+    assert_eq!(not_placed, Some((5, 8)));
+    assert!(decision.changes.is_empty() && decision.effects.is_empty());
+}
+
+#[test]
 fn a_stopped_task_gives_back_what_it_held() {
     let mut core = Core::with_nodes(1);
     core.register(with_port(template("t", 1000, 900), 80, 8080));

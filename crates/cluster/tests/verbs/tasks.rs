@@ -2,12 +2,13 @@
 
 use crate::core::{Core, seen};
 use crate::nouns::{self, fargate, name, run, subnets, template};
-use windlass_cluster::{Answer, Effect, Reject, next_due};
-use windlass_model::command::{Command, ListTasks, Page, Report, StopTask};
+use windlass_cluster::{Answer, Effect, Reject, next_due, take};
+use windlass_model::command::{Command, ListTasks, Page, Report, Request, StopTask};
 use windlass_model::history::Event;
 use windlass_model::id::{BootId, Millis, NodeId, TaskId};
-use windlass_model::limits::STOPPED_TASK_KEPT_MS;
+use windlass_model::limits::{STOPPED_TASK_KEPT_MS, STOPPED_TASKS_KEPT_MAX};
 use windlass_model::observation::AttachmentObservation;
+use windlass_model::row::Row;
 use windlass_model::status::{AttachmentStatus, ContainerStatus, Desired, Health, TaskStatus};
 use windlass_model::stop::{ContainerReason, ReasonName, Stop, StopCode, StopReason};
 use windlass_model::tag::Tag;
@@ -513,4 +514,41 @@ fn lists_are_paged_and_filtered() {
         core.reject(Command::ListTasks(service)),
         Reject::ServiceNotFound("web".into())
     );
+}
+
+#[test]
+fn stopped_tasks_are_bounded_in_number() {
+    let mut core = Core::with_nodes(1);
+    core.register(template("t", 0, 0));
+    let mut give = |command| {
+        let request = Request {
+            caller: "arn:user/dev".into(),
+            command,
+        };
+        take(&mut core.state, &request).unwrap().answer
+    };
+    for _ in 0..=STOPPED_TASKS_KEPT_MAX / 10 {
+        let run = Command::RunTask(Box::new(run("default", "t", 10)));
+        let Answer::Run { tasks, .. } = give(run) else {
+            panic!()
+        };
+        for view in tasks {
+            let task = view.spec.id;
+            let observation = seen(task, 1, TaskStatus::Stopped, ContainerStatus::Stopped);
+            let report = Report {
+                node: NodeId(0),
+                boot: BootId(1),
+                observation,
+            };
+            give(Command::Report(Box::new(report)));
+        }
+    }
+    let kept = |core: &Core| {
+        let rows = core.state.rows().into_iter();
+        rows.filter(|row| matches!(row, Row::TaskState(_))).count()
+    };
+    assert_eq!(kept(&core), STOPPED_TASKS_KEPT_MAX + 10);
+    assert!(next_due(&core.state).unwrap() <= core.now);
+    core.pass(0);
+    assert_eq!(kept(&core), STOPPED_TASKS_KEPT_MAX);
 }
