@@ -64,17 +64,18 @@ pub async fn serve(
         let Ok(slot) = slots.clone().acquire_owned().await else {
             break;
         };
-        let socket = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => socket,
-                Err(err) if is_passing(&err) => {
-                    // Without descriptors the next accept fails at once too.
-                    tokio::time::sleep(limits::ACCEPT_PAUSE).await;
-                    continue;
-                }
-                Err(err) => return Err(ServeError::Accept(err)),
-            },
-            _ = stop.wait_for(|stop| *stop) => break,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = wanted(&mut stop) => break,
+        };
+        let socket = match accepted {
+            Ok((socket, _)) => socket,
+            Err(err) if is_passing(&err) => {
+                // Without descriptors the next accept fails at once too.
+                tokio::time::sleep(limits::ACCEPT_PAUSE).await;
+                continue;
+            }
+            Err(err) => return Err(ServeError::Accept(err)),
         };
         prepare(&socket);
         let door = door.clone();
@@ -100,6 +101,12 @@ pub async fn serve(
         tracing::warn!("some requests did not end in time and are cut");
     }
     Ok(())
+}
+
+/// Returns when `stop` is true, or when nobody is left to make it so.
+async fn wanted(stop: &mut watch::Receiver<bool>) {
+    // An error is the second of these.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Answers are small and waited for.

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use windlass_cluster::{Answer, Decision, Effect, Reject, State, Turn};
 use windlass_model::command::{Command, Request};
 use windlass_model::history::Entry;
-use windlass_model::instance::Node;
+use windlass_model::id::NodeId;
 use windlass_model::row::{Change, Row, RowError};
 use windlass_session::{Mark, ToServer};
 use windlass_store::{Batch, HistoryRecord, Snapshot, Store};
@@ -75,7 +75,7 @@ type Reply<T> = oneshot::Sender<Result<T, Refused>>;
 
 enum Item {
     Ask(Request, Option<Reply<Answer>>),
-    OpenSession(Box<Node>, oneshot::Sender<SessionEnd>),
+    OpenSession(NodeId, oneshot::Sender<SessionEnd>),
     History(String, usize, Reply<Vec<Entry>>),
     Snapshot(Reply<Box<dyn Snapshot>>),
 }
@@ -97,14 +97,14 @@ impl Handle {
         answer.await.unwrap_or(Err(Refused::Stopping))
     }
 
-    /// Opens the session of a node's agent; the first message it receives is its whole set of
-    /// assignments.
+    /// Opens the session of a node's agent. The agent's Hello, handed in with
+    /// [`Handle::receive`], is answered with its whole set of assignments.
     ///
     /// # Errors
     /// [`Refused::Throttled`] and [`Refused::Stopping`].
-    pub async fn open_session(&self, node: Node) -> Result<SessionEnd, Refused> {
+    pub async fn open_session(&self, node: NodeId) -> Result<SessionEnd, Refused> {
         let (reply, end) = oneshot::channel();
-        self.put(Share::Reports, Item::OpenSession(Box::new(node), reply))?;
+        self.put(Share::Reports, Item::OpenSession(node, reply))?;
         end.await.map_err(|_| Refused::Stopping)
     }
 
@@ -201,7 +201,7 @@ pub struct Leader {
 /// A reply that waits for the turn's commit.
 enum Held {
     Answer(Reply<Answer>, Box<Result<Answer, Refused>>),
-    Session(Box<Node>, oneshot::Sender<SessionEnd>),
+    Session(NodeId, oneshot::Sender<SessionEnd>),
 }
 
 /// What one turn gathers before its commit.
@@ -390,15 +390,7 @@ impl Leader {
                 let _ = reply.send(*answer);
             }
             Held::Session(node, reply) => {
-                let end = self.sessions.open(node.id);
-                let _ = reply.send(end);
-                let hello = ToServer::Hello(*node);
-                let handle = Handle {
-                    inbox: self.inbox.clone(),
-                };
-                if let Err(err) = handle.receive(hello) {
-                    tracing::warn!(%err, "a session could not be opened");
-                }
+                let _ = reply.send(self.sessions.open(node));
             }
         }
     }

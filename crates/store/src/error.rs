@@ -153,7 +153,7 @@ impl Error {
 /// The sentence that shows how to go on, the same wherever a store is refused.
 pub(crate) fn mend(dir: &Path) -> String {
     let dir = dir.display();
-    format!("move {dir} aside and run `windlass restore BACKUP --data-dir {dir}`")
+    format!("move {dir} aside and run `windlass restore BACKUP --data {dir}`")
 }
 
 fn describe_copy(copy: Option<&Path>) -> String {

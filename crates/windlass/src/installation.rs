@@ -104,7 +104,10 @@ impl Installation {
     }
 
     pub(crate) fn scope(&self) -> Scope {
-        Scope { region: self.region.clone(), account: self.account_id.clone() }
+        Scope {
+            region: self.region.clone(),
+            account: self.account_id.clone(),
+        }
     }
 
     /// Everything that a reboot ends lies here, on tmpfs.
@@ -189,7 +192,10 @@ fn random_id() -> String {
 /// The alphabets have a power of two of letters, so every letter is as likely.
 fn random_text(length: usize, alphabet: &[u8]) -> String {
     let bytes: [u8; 64] = rand::random();
-    let letters = bytes.iter().take(length).map(|b| alphabet[usize::from(*b) % alphabet.len()]);
+    let letters = bytes
+        .iter()
+        .take(length)
+        .map(|b| alphabet[usize::from(*b) % alphabet.len()]);
     letters.map(char::from).collect()
 }
 
@@ -232,22 +238,38 @@ fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 mod tests {
     use super::*;
 
-    const NOTHING: Wanted<'static> = Wanted { account_id: None, region: None, reader: None };
+    const NOTHING: Wanted<'static> = Wanted {
+        account_id: None,
+        region: None,
+        reader: None,
+    };
 
     #[test]
     fn an_identity_is_made_once() {
         let dir = tempfile::tempdir().unwrap();
-        let wanted = Wanted { account_id: Some("111122223333"), region: Some("eu-west-1"), reader: None };
+        let wanted = Wanted {
+            account_id: Some("111122223333"),
+            region: Some("eu-west-1"),
+            reader: None,
+        };
         let made = Installation::open(dir.path(), &wanted).unwrap();
         let again = Installation::open(dir.path(), &NOTHING).unwrap();
         assert_eq!((&made.id, &made.node_id), (&again.id, &again.node_id));
         assert_eq!(again.scope().region, "eu-west-1");
-        let other = Wanted { account_id: Some("999999999999"), ..NOTHING };
-        let refused = Installation::open(dir.path(), &other).unwrap_err().to_string();
+        let other = Wanted {
+            account_id: Some("999999999999"),
+            ..NOTHING
+        };
+        let refused = Installation::open(dir.path(), &other)
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("111122223333"), "{refused}");
         for bad in ["1", "abcdefghijkl", "1234567890123"] {
             let dir = tempfile::tempdir().unwrap();
-            let wanted = Wanted { account_id: Some(bad), ..NOTHING };
+            let wanted = Wanted {
+                account_id: Some(bad),
+                ..NOTHING
+            };
             assert!(Installation::open(dir.path(), &wanted).is_err(), "{bad}");
         }
     }
@@ -256,19 +278,27 @@ mod tests {
     fn credentials_are_private_again_after_a_copy() {
         let dir = tempfile::tempdir().unwrap();
         let made = Credentials::open(dir.path(), &NOTHING).unwrap();
-        assert_eq!((made.access_key_id.len(), made.secret_access_key.len()), (20, 40));
+        assert_eq!(
+            (made.access_key_id.len(), made.secret_access_key.len()),
+            (20, 40)
+        );
         let path = dir.path().join("credentials.json");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let again = Credentials::open(dir.path(), &NOTHING).unwrap();
         assert_eq!(again.secret_access_key, made.secret_access_key);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
     }
 
     #[test]
     fn a_damaged_file_is_named() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("installation.json"), b"{").unwrap();
-        let err = Installation::open(dir.path(), &NOTHING).unwrap_err().to_string();
+        let err = Installation::open(dir.path(), &NOTHING)
+            .unwrap_err()
+            .to_string();
         assert!(err.contains("installation.json"), "{err}");
     }
 }

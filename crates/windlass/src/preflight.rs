@@ -9,11 +9,18 @@ const KERNEL_MIN: (u32, u32) = (5, 10);
 
 /// Checks all, and tells all that is wrong at once.
 pub(crate) fn check(data: &Path) -> Result<()> {
-    let faults: Vec<String> = [root(), kernel(), cgroups(), nftables(), overlay(), data_folder(data)]
-        .into_iter()
-        .filter_map(Result::err)
-        .map(|fault| format!("- {fault}"))
-        .collect();
+    let faults: Vec<String> = [
+        root(),
+        kernel(),
+        cgroups(),
+        nftables(),
+        overlay(),
+        data_folder(data),
+    ]
+    .into_iter()
+    .filter_map(Result::err)
+    .map(|fault| format!("- {fault}"))
+    .collect();
     if faults.is_empty() {
         return Ok(());
     }
@@ -28,13 +35,22 @@ fn root() -> Result<()> {
 }
 
 fn kernel() -> Result<()> {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if version >= KERNEL_MIN {
         return Ok(());
     }
-    bail!("kernel {release} is too old: {}.{} or newer is needed", KERNEL_MIN.0, KERNEL_MIN.1);
+    bail!(
+        "kernel {release} is too old: {}.{} or newer is needed",
+        KERNEL_MIN.0,
+        KERNEL_MIN.1
+    );
 }
 
 fn cgroups() -> Result<()> {
@@ -55,7 +71,12 @@ fn cgroups() -> Result<()> {
     }
     let missing: Vec<&str> = ["cpu", "memory", "pids", "devices", "freezer"]
         .into_iter()
-        .filter(|wanted| !Path::new("/sys/fs/cgroup").join(wanted).join("tasks").exists())
+        .filter(|wanted| {
+            !Path::new("/sys/fs/cgroup")
+                .join(wanted)
+                .join("tasks")
+                .exists()
+        })
         .collect();
     if missing.is_empty() {
         return Ok(());
@@ -78,7 +99,10 @@ fn nftables() -> Result<()> {
 
 fn overlay() -> Result<()> {
     let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    if known.lines().any(|line| line.split_whitespace().next_back() == Some("overlay")) {
+    if known
+        .lines()
+        .any(|line| line.split_whitespace().next_back() == Some("overlay"))
+    {
         return Ok(());
     }
     bail!("the kernel does not know overlayfs: load it with `modprobe overlay`");
@@ -86,10 +110,16 @@ fn overlay() -> Result<()> {
 
 fn data_folder(data: &Path) -> Result<()> {
     if let Err(err) = fs::create_dir_all(data) {
-        bail!("the data folder {} cannot be made: {err}; choose another with --data", data.display());
+        bail!(
+            "the data folder {} cannot be made: {err}; choose another with --data",
+            data.display()
+        );
     }
     if let Err(err) = fs::write(data.join(".writable"), b"") {
-        bail!("the data folder {} cannot be written: {err}", data.display());
+        bail!(
+            "the data folder {} cannot be written: {err}",
+            data.display()
+        );
     }
     // Only a trace is left when this fails.
     let _ = fs::remove_file(data.join(".writable"));

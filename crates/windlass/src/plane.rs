@@ -1,0 +1,289 @@
+//! The parts of one machine's Windlass, opened in order and closed in reverse: store, leader,
+//! network, runtime, images, agent. `up` serves them; `down` uses them to end everything.
+
+use crate::installation::Installation;
+use anyhow::{Context, Result, anyhow, bail};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use windlass_agent::images::stored::Stored;
+use windlass_agent::{Agent, Identity, Logs};
+use windlass_image::{Mirrors, PullOptions};
+use windlass_model::cluster::ContainerInsights;
+use windlass_model::command::{Command, CreateCluster, Request};
+use windlass_model::id::{Name, NodeId};
+use windlass_network::{Network, Subnet};
+use windlass_runtime::Runtime;
+use windlass_runtime::embedded::{self, Embedded};
+use windlass_server::clock::SystemClock;
+use windlass_server::{Handle, Leader, Refused, Stopped};
+use windlass_session::ToServer;
+use windlass_store::Store;
+
+/// Shims kept ready, so that a task need not wait for one.
+const SPARE_SHIMS: usize = 3;
+/// Messages on their way from the agent to the leader.
+const REPORTS_MAX: usize = 1_024;
+/// Pause before an agent's message that found the inbox full is handed in again.
+const THROTTLED_PAUSE: Duration = Duration::from_millis(10);
+
+/// What the operator chose.
+#[derive(Clone, Debug)]
+pub(crate) struct Choices {
+    pub(crate) data: PathBuf,
+    /// The address range of tasks.
+    pub(crate) subnet: String,
+    pub(crate) cpu_overcommit: f64,
+    /// MiB that tasks may not use.
+    pub(crate) reserve_memory_mib: Option<u64>,
+    /// `HOST=HOST` settings.
+    pub(crate) mirrors: Vec<String>,
+    /// An address under which published ports are reached from elsewhere.
+    pub(crate) address: String,
+}
+
+pub(crate) struct Plane {
+    pub(crate) leader: Handle,
+    pub(crate) agent: Arc<Agent>,
+    pub(crate) runtime: Arc<Embedded>,
+    pub(crate) network: Arc<Network>,
+    pub(crate) images: windlass_image::Store,
+    pub(crate) logs: Logs,
+    pub(crate) node: NodeId,
+    /// Answers why the leader ended.
+    pub(crate) ended: oneshot::Receiver<Stopped>,
+    session: JoinHandle<()>,
+}
+
+impl Plane {
+    /// Opens all parts; the agent finds what runs already.
+    pub(crate) async fn open(installation: &Installation, choices: &Choices) -> Result<Plane> {
+        let (leader, ended) = open_leader(&choices.data).await?;
+        let run_dir = installation.run_dir();
+        make_private(&run_dir)?;
+        make_private(&choices.data.join("logs"))?;
+        let network = Arc::new(open_network(installation, choices, &run_dir).await?);
+        let runtime = Arc::new(Embedded::new(embedded::Options {
+            run_dir: run_dir.join("sandboxes"),
+            executable: PathBuf::from("/proc/self/exe"),
+            cgroup_root: installation.cgroup(),
+            spare_shims: SPARE_SHIMS,
+        })?);
+        let images = open_images(&choices.data).await?;
+        let mirrors = Mirrors::parse(choices.mirrors.iter().map(String::as_str))?;
+        let pull = PullOptions {
+            mirrors,
+            ..PullOptions::default()
+        };
+        let node = NodeId::from_str(&installation.node_id)?;
+        let agent = Agent::open(
+            agent_options(installation, choices, node, run_dir),
+            runtime.clone(),
+            network.clone(),
+            Arc::new(Stored::new(images.clone(), pull)),
+        )
+        .await
+        .context("starting the agent")?;
+        let agent = Arc::new(agent);
+        let session = tokio::spawn(session(leader.clone(), agent.clone()));
+        let logs = Logs::new(&choices.data);
+        Ok(Plane {
+            leader,
+            agent,
+            runtime,
+            network,
+            images,
+            logs,
+            node,
+            ended,
+            session,
+        })
+    }
+
+    /// Makes the clusters, and this node an instance of each.
+    pub(crate) async fn join(&self, clusters: &[String]) -> Result<()> {
+        let node = self.agent.node().clone();
+        self.ask(Command::NodeConnected(Box::new(node))).await?;
+        for cluster in clusters {
+            let name = Name::new(cluster).with_context(|| format!("cluster {cluster}"))?;
+            self.ask(Command::CreateCluster(new_cluster(name.clone())))
+                .await?;
+            self.ask(Command::AddNode {
+                node: self.node,
+                cluster: name,
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn ask(&self, command: Command) -> Result<windlass_cluster::Answer> {
+        let request = Request {
+            caller: String::from("windlass"),
+            command,
+        };
+        self.leader
+            .ask(request)
+            .await
+            .map_err(|refused| anyhow!("{refused}"))
+    }
+
+    /// Ends the parts; tasks go on.
+    pub(crate) async fn close(self) -> Result<()> {
+        self.session.abort();
+        self.leader.stop();
+        match self.ended.await {
+            Ok(Stopped::Asked) | Err(_) => Ok(()),
+            Ok(stopped) => Err(stopped.into()),
+        }
+    }
+}
+
+/// The leader on a thread of its own.
+async fn open_leader(data: &Path) -> Result<(Handle, oneshot::Receiver<Stopped>)> {
+    let dir = data.join("store");
+    let opened = tokio::task::spawn_blocking(move || {
+        let store = windlass_store::Embedded::open(&dir, Default::default())?;
+        let store: Box<dyn Store> = Box::new(store);
+        Leader::open(windlass_server::Options {
+            store,
+            clock: Box::new(SystemClock::new()),
+        })
+        .map_err(anyhow::Error::from)
+    });
+    let (leader, handle) = opened.await??;
+    let (sender, ended) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("leader".into())
+        .spawn(move || {
+            // Nobody listens any more when the process ends for another reason.
+            let _ = sender.send(leader.run());
+        })?;
+    Ok((handle, ended))
+}
+
+async fn open_network(
+    installation: &Installation,
+    choices: &Choices,
+    run_dir: &Path,
+) -> Result<Network> {
+    let id = installation.id.parse::<windlass_network::Installation>()?;
+    let subnet = choices.subnet.parse::<Subnet>()?;
+    let mut options = windlass_network::Options::new(id, run_dir.join("network"), subnet);
+    options.sandboxes = windlass_agent::surviving_networks(run_dir)?;
+    Network::open(options)
+        .await
+        .context("opening the tasks' network")
+}
+
+async fn open_images(data: &Path) -> Result<windlass_image::Store> {
+    let dir = data.join("images");
+    let opened = tokio::task::spawn_blocking(move || windlass_image::Store::open(&dir));
+    opened.await?.context("opening the image store")
+}
+
+fn agent_options(
+    installation: &Installation,
+    choices: &Choices,
+    node: NodeId,
+    run_dir: PathBuf,
+) -> windlass_agent::Options {
+    windlass_agent::Options {
+        identity: Identity {
+            id: node,
+            name: None,
+            availability_zone: format!("{}a", installation.region),
+            address: choices.address.clone(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            attributes: Vec::new(),
+        },
+        region: installation.region.clone(),
+        run_dir,
+        data_dir: choices.data.clone(),
+        allowed_host_paths: Vec::new(),
+        cpu_overcommit: choices.cpu_overcommit,
+    }
+}
+
+/// Carries messages both ways until either side ends, and opens the session again when the leader
+/// cut it off.
+async fn session(leader: Handle, agent: Arc<Agent>) {
+    loop {
+        let node = agent.node().id;
+        let end = match leader.open_session(node).await {
+            Ok(end) => end,
+            Err(Refused::Throttled) => {
+                tokio::time::sleep(THROTTLED_PAUSE).await;
+                continue;
+            }
+            Err(_) => return,
+        };
+        let (to_server, mut from_agent) = mpsc::channel::<ToServer>(REPORTS_MAX);
+        let handed = async {
+            while let Some(message) = from_agent.recv().await {
+                // An agent sends again what was not acknowledged, but the first word is needed.
+                while let Err(Refused::Throttled) = leader.receive(message.clone()) {
+                    tokio::time::sleep(THROTTLED_PAUSE).await;
+                }
+            }
+        };
+        tokio::join!(agent.run(to_server, end.from_server), handed);
+    }
+}
+
+fn new_cluster(name: Name) -> CreateCluster {
+    CreateCluster {
+        name,
+        tags: Vec::new(),
+        container_insights: ContainerInsights::default(),
+        configuration: None,
+        capacity_providers: Vec::new(),
+        default_strategy: Vec::new(),
+        namespace: None,
+    }
+}
+
+/// A folder for root alone, repaired when it is not.
+pub(crate) fn make_private(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    let mut builder = std::fs::DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(dir);
+    made.and_then(|()| std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)))
+        .with_context(|| format!("making the folder {}", dir.display()))
+}
+
+/// Every sandbox that is left ends, and everything on the machine that carries the installation's
+/// name goes. For `down`.
+pub(crate) async fn remove_traces(plane: Plane, installation: &Installation) -> Result<()> {
+    let mut faults = Vec::new();
+    for sandbox in plane.runtime.list().await? {
+        if let Err(errors) = plane.runtime.remove_sandbox(&sandbox.id).await {
+            faults.extend(errors.iter().map(ToString::to_string));
+        }
+    }
+    let network = plane.network.clone();
+    let runtime = plane.runtime.clone();
+    plane.close().await?;
+    drop(runtime);
+    match Arc::try_unwrap(network) {
+        Ok(network) => {
+            if let Err(err) = network.down().await {
+                faults.push(err.to_string());
+            }
+        }
+        Err(_) => faults.push("the network is still in use by the agent".into()),
+    }
+    let run_dir = installation.run_dir();
+    if let Err(err) = std::fs::remove_dir_all(&run_dir)
+        && err.kind() != std::io::ErrorKind::NotFound
+    {
+        faults.push(format!("removing {}: {err}", run_dir.display()));
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    bail!("some of it is still there:\n- {}", faults.join("\n- "));
+}

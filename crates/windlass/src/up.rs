@@ -1,0 +1,184 @@
+//! `windlass up`: control plane and node of one machine, in one process.
+
+use crate::installation::{Credentials, Endpoint, Installation, Wanted, page_key};
+use crate::local::LocalMachine;
+use crate::plane::{Choices, Plane, make_private};
+use crate::preflight;
+use anyhow::{Context, Result, bail};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use windlass_api::{AccessKey, Keys};
+use windlass_image::Mirrors;
+use windlass_model::command::Command;
+use windlass_model::status::TaskStatus;
+use windlass_server::Stopped;
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) choices: Choices,
+    pub(crate) listen: SocketAddr,
+    pub(crate) account_id: Option<String>,
+    pub(crate) region: Option<String>,
+    /// Clusters to make and join.
+    pub(crate) clusters: Vec<String>,
+    /// The user behind sudo.
+    pub(crate) reader: Option<(u32, u32)>,
+}
+
+/// Serves until a signal, or until the control plane cannot go on.
+pub(crate) async fn run(options: Options) -> Result<()> {
+    let data = options.choices.data.clone();
+    preflight::check(&data)?;
+    refuse_second(&data)?;
+    let wanted = Wanted {
+        account_id: options.account_id.as_deref(),
+        region: options.region.as_deref(),
+        reader: options.reader,
+    };
+    let installation = Installation::open(&data, &wanted)?;
+    let credentials = Credentials::open(&data, &wanted)?;
+    let listener = TcpListener::bind(options.listen).await.with_context(|| {
+        format!(
+            "listening on {}: choose another address with --listen",
+            options.listen
+        )
+    })?;
+    let address = listener.local_addr()?;
+    let mut plane = Plane::open(&installation, &options.choices).await?;
+    plane.join(&options.clusters).await?;
+    let upload_dir = data.join("uploads");
+    clear(&upload_dir)?;
+    let local = LocalMachine {
+        images: plane.images.clone(),
+        mirrors: Mirrors::parse(options.choices.mirrors.iter().map(String::as_str))?,
+        logs: plane.logs.clone(),
+        leader: plane.leader.clone(),
+        upload_dir,
+    };
+    let (stop, stopped) = watch::channel(false);
+    let door = windlass_api::Options {
+        scope: installation.scope(),
+        leader: plane.leader.clone(),
+        local: Arc::new(local),
+        keys: Keys::new([AccessKey {
+            id: credentials.access_key_id,
+            secret: credentials.secret_access_key,
+            session_token: None,
+            user: String::from("windlass"),
+        }]),
+        page_key: page_key(&data)?,
+    };
+    let serving = tokio::spawn(windlass_api::serve(listener, door, stopped));
+    let endpoint = Endpoint {
+        url: format!("http://{address}"),
+        pid: std::process::id(),
+    };
+    endpoint.write(&data)?;
+    announce(&options, &installation, &endpoint);
+    let end = wait(&mut plane).await;
+    Endpoint::remove(&data);
+    // Requests that run may end; new ones are refused.
+    let _ = stop.send(true);
+    let served = serving.await.context("the front door ended")?;
+    if end.is_ok() {
+        say_what_goes_on(&plane, &options).await;
+        plane.close().await?;
+    }
+    served.context("the front door ended")?;
+    end
+}
+
+/// A second `up` on the same data says which process serves it.
+fn refuse_second(data: &std::path::Path) -> Result<()> {
+    let Some(endpoint) = Endpoint::find(data)? else {
+        return Ok(());
+    };
+    let alive = PathBuf::from(format!("/proc/{}", endpoint.pid)).exists();
+    if alive && endpoint.pid != std::process::id() {
+        bail!(
+            "{} is served already, at {} by process {}; stop it first, or use another --data",
+            data.display(),
+            endpoint.url,
+            endpoint.pid
+        );
+    }
+    Ok(())
+}
+
+/// Uploads of a process that was killed are nobody's.
+fn clear(dir: &std::path::Path) -> Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(err) if err.kind() != std::io::ErrorKind::NotFound => {
+            return Err(err).with_context(|| format!("emptying {}", dir.display()));
+        }
+        _ => {}
+    }
+    make_private(dir)
+}
+
+fn announce(options: &Options, installation: &Installation, endpoint: &Endpoint) {
+    let data = options.choices.data.display();
+    eprintln!("windlass is ready");
+    eprintln!("  api       {}", endpoint.url);
+    eprintln!(
+        "  account   {} in {}",
+        installation.account_id, installation.region
+    );
+    eprintln!("  cluster   {}", options.clusters.join(", "));
+    eprintln!("  data      {data}");
+    eprintln!("next, in another terminal:");
+    eprintln!("  eval \"$(windlass env --data {data})\"");
+    eprintln!("  windlass images load ARCHIVE");
+    eprintln!("  windlass run taskdef.json");
+    eprintln!("  aws ecs list-tasks");
+}
+
+/// A signal, or the end of the leader with its reason.
+async fn wait(plane: &mut Plane) -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        ended = &mut plane.ended => match ended {
+            Ok(Stopped::Asked) => Ok(()),
+            Ok(stopped) => Err(stopped.into()),
+            Err(_) => bail!("the control plane's thread ended without a reason: please report it"),
+        },
+    }
+}
+
+async fn say_what_goes_on(plane: &Plane, options: &Options) {
+    let Ok(running) = running(plane).await else {
+        return;
+    };
+    let data = options.choices.data.display();
+    match running {
+        0 => eprintln!("windlass stopped; no task is running"),
+        1 => eprintln!("windlass stopped; 1 task keeps running"),
+        n => eprintln!("windlass stopped; {n} tasks keep running"),
+    }
+    if running > 0 {
+        eprintln!("  windlass up --data {data}      manages them again");
+        eprintln!("  windlass down --data {data}    stops them and leaves nothing");
+    }
+}
+
+/// Tasks that are not STOPPED.
+pub(crate) async fn running(plane: &Plane) -> Result<usize> {
+    match plane.ask(Command::ListNodes).await? {
+        windlass_cluster::Answer::Nodes(nodes) => Ok(nodes
+            .iter()
+            .map(|view| usize::try_from(view.tasks).unwrap_or(usize::MAX))
+            .sum()),
+        _ => bail!(
+            "the leader answered something else: {}",
+            TaskStatus::Running.as_str()
+        ),
+    }
+}
