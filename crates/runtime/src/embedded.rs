@@ -33,6 +33,8 @@ use link::{Link, News};
 const EVENTS_MAX: usize = 4096;
 /// How long a shim may take for an ordinary answer. A start mounts and may wait for slow disks.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// How long a shim may take to say what it holds.
+const LIST_TIME: Duration = Duration::from_secs(10);
 /// How long a shim may take beyond an exec's own timeout.
 const EXEC_GRACE: Duration = Duration::from_secs(10);
 
@@ -308,21 +310,28 @@ impl Inner {
     async fn list(self: Arc<Self>) -> Result<Vec<SandboxState>, Error> {
         let mut states = Vec::new();
         for (id, folder) in self.run_dir.sandboxes()? {
-            let mut answer = self.ask(&id, Request::List, ANSWER_TIME).await;
+            let mut answer = self.ask(&id, Request::List, LIST_TIME).await;
             if let Err(Error::Disconnected(_)) = answer {
                 // Another connection tells whether only this one has ended.
-                answer = self.ask(&id, Request::List, ANSWER_TIME).await;
+                answer = self.ask(&id, Request::List, LIST_TIME).await;
             }
-            let containers = match answer {
-                Ok(Reply::Containers(containers)) => Some(containers),
-                Ok(_) | Err(Error::ShimDead(_) | Error::Disconnected(_)) => None,
+            let (alive, containers) = match answer {
+                Ok(Reply::Containers(containers)) => (true, containers),
+                Ok(_) | Err(Error::ShimDead(_) | Error::Disconnected(_)) => {
+                    (false, shim::record::read_lost(folder.path()))
+                }
                 Err(Error::NoSandbox(_)) => continue,
-                Err(error) => return Err(error),
+                // A shim that is mute or of another release still holds running containers: it
+                // must not look dead, and must not hide the others.
+                Err(error) => {
+                    tracing::warn!(%error, sandbox = %id, "listed by its records alone");
+                    (true, shim::record::read_all(folder.path()))
+                }
             };
             states.push(SandboxState {
-                alive: containers.is_some(),
-                containers: containers.unwrap_or_else(|| shim::record::read_all(folder.path())),
                 id,
+                alive,
+                containers,
             });
         }
         Ok(states)

@@ -10,6 +10,9 @@
 //! - [`shim`]: the process that owns one sandbox: starts, reaps, stops, keeps the logs, and
 //!   outlives the agent. Single-threaded, no tokio.
 //! - [`start`]: the sequence of system calls from a spec to `execve`.
+//!
+//! Between them, plain data: [`spec`] goes down, [`state`] comes back, [`protocol`] carries both over
+//! the shim's socket.
 
 pub mod embedded;
 pub mod fake;

@@ -17,6 +17,7 @@ macro_rules! scenarios {
 
 scenarios! {
     a_killed_shim_is_noticed
+    a_mute_shim_is_listed
     a_spare_ends_with_its_agent
     an_event_is_told_until_it_is_heard
     bad_requests_are_refused

@@ -30,7 +30,7 @@ pub(crate) fn write(
     rustix::fs::renameat(folder, &draft, folder, format!("{PREFIX}{slot}"))
 }
 
-/// What a dead shim's folder says, by name. Files that say nothing readable are left out: the rest
+/// What a shim's folder says, by name. Files that say nothing readable are left out: the rest
 /// is worth more than an error.
 pub(crate) fn read_all(folder: &Path) -> Vec<ContainerState> {
     let Ok(entries) = std::fs::read_dir(folder) else {
@@ -46,11 +46,18 @@ pub(crate) fn read_all(folder: &Path) -> Vec<ContainerState> {
         })
         .filter_map(|entry| minicbor::decode(&std::fs::read(entry.path()).ok()?).ok())
         .collect();
-    for state in &mut states {
-        if state.status != Status::Exited {
-            state.status = Status::Lost;
-        }
-    }
     states.sort_by(|a, b| a.name.cmp(&b.name));
+    states
+}
+
+/// The same of a dead shim's folder: nobody knows how what ran then has ended.
+pub(crate) fn read_lost(folder: &Path) -> Vec<ContainerState> {
+    let mut states = read_all(folder);
+    for state in states
+        .iter_mut()
+        .filter(|state| state.status != Status::Exited)
+    {
+        state.status = Status::Lost;
+    }
     states
 }

@@ -543,3 +543,23 @@ pub(crate) async fn a_spare_ends_with_its_agent(mut bed: Bed) {
     until("the spare has ended", || !is_alive(pid)).await;
     bed.close().await;
 }
+
+/// A shim that is stopped cannot answer, and must not look dead.
+pub(crate) async fn a_mute_shim_is_listed(mut bed: Bed) {
+    let id = bed.sandbox("a1").await;
+    let pid = bed
+        .runtime
+        .start(&id, bed.shell("web", "sleep 1"))
+        .await
+        .unwrap()
+        .pid;
+    let shim = rustix::process::Pid::from_raw(bed.shim_pid(&id)).unwrap();
+    rustix::process::kill_process(shim, rustix::process::Signal::STOP).unwrap();
+    let state = bed.state(&id).await;
+    assert!(state.alive);
+    assert_eq!(state.containers[0].status, Status::Running);
+    rustix::process::kill_process(shim, rustix::process::Signal::CONT).unwrap();
+    assert_eq!(bed.exit("web").await, Exit::Code(0));
+    assert!(!is_alive(pid));
+    bed.close().await;
+}
