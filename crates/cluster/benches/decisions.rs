@@ -1,5 +1,5 @@
 //! How fast the core decides: tasks placed, reported RUNNING and STOPPED, per second, on clusters
-//! of 100 and 5000 nodes. `cargo run --release -p windlass-cluster --example decisions`
+//! of 100 and 5000 nodes. `cargo bench -p windlass-cluster --bench decisions`
 
 #[path = "../tests/fixture/nouns.rs"]
 #[expect(dead_code, reason = "a benchmark uses little of the fixture")]
