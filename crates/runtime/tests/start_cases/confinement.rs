@@ -15,6 +15,8 @@ pub(crate) const CASES: &[Case] = &[
     ("privileged", privileged),
     ("limits_are_set", limits_are_set),
     ("volumes", volumes),
+    ("read_only_covers_submounts", read_only_covers_submounts),
+    ("a_volume_makes_nobody_root", a_volume_makes_nobody_root),
     ("host_namespaces", host_namespaces),
 ];
 
@@ -289,6 +291,52 @@ fn volumes() {
     spec.readonly_root = true;
     spec.process.args = process(&["sh", "-c", "(echo x > /x) 2>&1; echo y > /dev/shm/y"]).args;
     assert!(bed.output(&spec).contains("Read-only"));
+}
+
+fn read_only_covers_submounts() {
+    let mut bed = Bed::new();
+    let data = bed.folder.join("data");
+    let nested = data.join("nested");
+    fs::create_dir_all(&nested).unwrap();
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("tmpfs", &nested, "tmpfs", flags, None).unwrap();
+    let mut spec = bed.spec("(echo x > /data/nested/x) 2>&1; (echo y > /rw/nested/y) 2>&1; true");
+    spec.mounts = vec![mount("/data", &data, true), mount("/rw", &data, false)];
+    let text = bed.run(&spec);
+    let written: Vec<_> = fs::read_dir(&nested)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
+    rustix::mount::unmount(&nested, rustix::mount::UnmountFlags::DETACH).unwrap();
+    assert!(text.unwrap().1.contains("Read-only file system"));
+    assert_eq!(written, ["y"]);
+}
+
+/// A program that becomes root when run, and a device, both put on a volume by someone else.
+fn a_volume_makes_nobody_root() {
+    let mut bed = Bed::new();
+    let data = bed.folder.join("data");
+    fs::create_dir_all(&data).unwrap();
+    fs::copy("/bin/busybox", data.join("id")).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o4755);
+    fs::set_permissions(data.join("id"), mode).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        data.join("null"),
+        rustix::fs::FileType::CharacterDevice,
+        rustix::fs::Mode::from_raw_mode(0o666),
+        rustix::fs::makedev(1, 3),
+    )
+    .unwrap();
+    let mut spec = bed.spec("/data/id -u; (cat /data/null) 2>&1");
+    spec.mounts = vec![mount("/data", &data, false)];
+    spec.process.user = "web".into();
+    let (_, text) = bed.run(&spec).unwrap();
+    assert_eq!(
+        text,
+        "1000\ncat: can't open '/data/null': Permission denied\n"
+    );
 }
 
 fn host_namespaces() {
