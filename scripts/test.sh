@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Every check and test, in the order in which they fail fastest. Needs root: containers are real.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*" >&2; }
+
+step "packages and tools"
+scripts/packages.sh build-essential busybox-static ca-certificates cpio curl docker-registry \
+    e2fsprogs iproute2 nftables procps python3-venv runc skopeo util-linux
+scripts/botocore.sh >/dev/null
+scripts/sample-images.sh >/dev/null
+
+step "format"
+cargo fmt --all -- --check
+
+step "rules of the tree"
+cargo xtask tidy
+
+step "lints"
+cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+step "tests"
+cargo test --workspace --quiet
+
+step "the product, from the outside"
+cargo build --package windlass --quiet
+scripts/e2e.sh "$(scripts/target-dir.sh)/debug/windlass"
