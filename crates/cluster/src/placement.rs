@@ -77,18 +77,20 @@ fn ranked<'a>(
     let considered = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
     let ranking = Ranking::new(&candidates, needs, strategies);
     let mut fitting = 0;
-    let mut best: Option<(Vec<u64>, Candidate<'a>)> = None;
+    let (mut rank, mut least) = (Vec::new(), Vec::new());
+    let mut best: Option<Candidate<'a>> = None;
     for place in candidates {
         if !fits(&place, needs) {
             continue;
         }
         fitting += 1;
-        let rank = ranking.rank(&place);
-        if best.as_ref().is_none_or(|(least, _)| rank < *least) {
-            best = Some((rank, place));
+        ranking.rank(&place, &mut rank);
+        if best.is_none() || rank < least {
+            std::mem::swap(&mut rank, &mut least);
+            best = Some(place);
         }
     }
-    best.map(|(_, place)| Found {
+    best.map(|place| Found {
         place,
         considered,
         fitting,
@@ -96,36 +98,35 @@ fn ranked<'a>(
 }
 
 /// Strategies in order: each one's number, the least first; the next breaks its ties.
-struct Ranking<'n> {
-    steps: Vec<Step<'n>>,
+struct Ranking<'n, 'a> {
+    steps: Vec<Step<'n, 'a>>,
     group: &'n str,
 }
 
-enum Step<'n> {
+enum Step<'n, 'a> {
     PerInstance,
     /// Tasks of the group by the attribute's value, over all candidates.
-    PerValue(&'n str, BTreeMap<String, u64>),
+    PerValue(&'n str, BTreeMap<&'a str, u64>),
     FreeCpu,
     FreeMemory,
     Random,
 }
 
-impl<'n> Ranking<'n> {
+impl<'n, 'a> Ranking<'n, 'a> {
     fn new(
-        candidates: &[Candidate],
+        candidates: &[Candidate<'a>],
         needs: &'n Needs,
         strategies: &'n [PlacementStrategy],
-    ) -> Ranking<'n> {
+    ) -> Ranking<'n, 'a> {
         let step = |strategy: &'n PlacementStrategy| match strategy {
             PlacementStrategy::Random => Step::Random,
             PlacementStrategy::Spread(SpreadField::InstanceId) => Step::PerInstance,
             PlacementStrategy::Spread(SpreadField::Attribute(name)) => {
-                let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+                let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
                 for place in candidates {
                     let count = place.in_group(&needs.group);
                     if count > 0 {
-                        let value = place.value_of(name).to_owned();
-                        *counts.entry(value).or_default() += u64::from(count);
+                        *counts.entry(place.value_of(name)).or_default() += u64::from(count);
                     }
                 }
                 Step::PerValue(name, counts)
@@ -139,7 +140,9 @@ impl<'n> Ranking<'n> {
         }
     }
 
-    fn rank(&self, place: &Candidate) -> Vec<u64> {
+    /// Into a buffer that is used again: thousands are ranked for one task.
+    fn rank(&self, place: &Candidate, rank: &mut Vec<u64>) {
+        rank.clear();
         let number = |step: &Step| match step {
             Step::PerInstance => u64::from(place.in_group(self.group)),
             Step::PerValue(name, counts) => counts.get(place.value_of(name)).copied().unwrap_or(0),
@@ -147,7 +150,7 @@ impl<'n> Ranking<'n> {
             Step::FreeMemory => place.free_memory(),
             Step::Random => 0,
         };
-        self.steps.iter().map(number).collect()
+        rank.extend(self.steps.iter().map(number));
     }
 }
 
