@@ -11,6 +11,7 @@ use windlass_runtime::spec::{ContainerSpec, Mount, MountKind};
 pub(crate) const CASES: &[Case] = &[
     ("hostile_roots", hostile_roots),
     ("interpreter", interpreter),
+    ("a_changing_volume", a_changing_volume),
 ];
 
 struct Trap {
@@ -356,4 +357,44 @@ fn interpreter() {
     let _ = bed.run(&spec);
     let after = fs::metadata("/proc/self/exe").unwrap();
     assert_eq!(before.permissions(), after.permissions());
+}
+
+/// A running container keeps exchanging a folder of a shared volume for a link, while others start
+/// with a volume inside that folder. Each start is refused, or has its mount where it belongs.
+fn a_changing_volume() {
+    let mut bed = Bed::new();
+    let data = bed.folder.join("data");
+    fs::create_dir_all(data.join("sub")).unwrap();
+    let share = Mount {
+        target: "/data".into(),
+        kind: MountKind::Bind {
+            source: data.display().to_string(),
+        },
+        readonly: false,
+    };
+    let mut racer = bed.spec("");
+    racer.process.args = crate::bed::process(&["/probe", "probe", "exchange"]).args;
+    racer.mounts = vec![share.clone()];
+    let running = bed.start(&racer);
+    let (mut good, mut refused) = (0, 0);
+    for _ in 0..60 {
+        let mut spec = bed.spec("awk '$3 == \"tmpfs\" {print $2}' /proc/mounts; ls /etc | wc -l");
+        volume(&mut spec, "/data/sub/inner");
+        spec.mounts.push(share.clone());
+        match bed.run(&spec) {
+            Ok((_, text)) => {
+                // The racer may move the mount within the volume, but not out of it.
+                assert!(!text.contains("/etc"), "{text}");
+                assert!(text.ends_with("\n2\n"), "{text}");
+                good += 1;
+            }
+            Err(error) => {
+                assert_eq!(error.stage, "mount", "{error}");
+                refused += 1;
+            }
+        }
+    }
+    bed.stop(&running);
+    assert_eq!(good + refused, 60);
+    assert!(refused > 0, "the racer never met a start");
 }

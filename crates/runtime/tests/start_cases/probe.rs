@@ -12,6 +12,7 @@ pub(crate) fn main(args: &[OsString]) {
     match args.first().and_then(|arg| arg.to_str()) {
         Some("calls") => calls(),
         Some("watch") => watch(),
+        Some("exchange") => exchange(),
         other => panic!("no probe {other:?}"),
     }
 }
@@ -84,4 +85,13 @@ fn watch() {
         }
     }
     println!("{seen} {strong}");
+}
+
+/// Exchanges /data/sub with a link to /etc, for ever.
+fn exchange() {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let _ = std::os::unix::fs::symlink("/etc", "/data/link");
+    loop {
+        let _ = renameat_with(CWD, "/data/sub", CWD, "/data/link", RenameFlags::EXCHANGE);
+    }
 }
