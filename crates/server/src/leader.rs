@@ -74,7 +74,7 @@ pub struct Options {
 type Reply<T> = oneshot::Sender<Result<T, Refused>>;
 
 enum Item {
-    Ask(Request, Option<Reply<Answer>>),
+    Ask(Box<Request>, Option<Reply<Answer>>),
     OpenSession(NodeId, oneshot::Sender<SessionEnd>),
     History(String, usize, Reply<Vec<Entry>>),
     Snapshot(Reply<Box<dyn Snapshot>>),
@@ -93,7 +93,7 @@ impl Handle {
     /// See [`Refused`]; a rejected request changed nothing.
     pub async fn ask(&self, request: Request) -> Result<Answer, Refused> {
         let (reply, answer) = oneshot::channel();
-        self.put(Share::Calls, Item::Ask(request, Some(reply)))?;
+        self.put(Share::Calls, Item::Ask(Box::new(request), Some(reply)))?;
         answer.await.unwrap_or(Err(Refused::Stopping))
     }
 
@@ -131,7 +131,7 @@ impl Handle {
             caller: String::from("agent"),
             command,
         };
-        self.put(Share::Reports, Item::Ask(request, None))
+        self.put(Share::Reports, Item::Ask(Box::new(request), None))
     }
 
     /// The newest entries of a subject's history, newest first.

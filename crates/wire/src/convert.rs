@@ -3,11 +3,14 @@
 //!
 //! `read_*` modules go from request to model, `show_*` from model to answer.
 
+mod check_definition;
 pub mod fargate;
 pub mod identifier;
 mod read_cluster;
 mod read_container;
 mod read_definition;
+mod read_linux;
+mod read_port;
 mod read_run;
 mod read_tags;
 mod read_volume;
@@ -28,24 +31,3 @@ pub use show_definition::show_definition;
 pub use show_instance::{InstanceParts, show_instance};
 pub use show_task::{TaskParts, show_tags, show_task};
 pub use stop_text::{refusal_reason, stop_code, stopped_reason};
-
-use crate::error::{ApiError, ErrorCode};
-
-/// The codes that conversions answer with; the sentence is the caller's.
-impl ApiError {
-    pub fn client(message: impl Into<String>) -> ApiError {
-        ApiError::new(ErrorCode::Client, message)
-    }
-
-    pub fn invalid_parameter(message: impl Into<String>) -> ApiError {
-        ApiError::new(ErrorCode::InvalidParameter, message)
-    }
-
-    pub fn unsupported(message: impl Into<String>) -> ApiError {
-        ApiError::new(ErrorCode::UnsupportedFeature, message)
-    }
-
-    pub fn platform_unknown(message: impl Into<String>) -> ApiError {
-        ApiError::new(ErrorCode::PlatformUnknown, message)
-    }
-}

@@ -111,6 +111,24 @@ impl ApiError {
         }
     }
 
+    /// `ClientException`: nearly everything about task definitions.
+    pub fn client(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Client, message)
+    }
+
+    /// `InvalidParameterException`: nearly everything else that a caller gets wrong.
+    pub fn invalid_parameter(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::InvalidParameter, message)
+    }
+
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::UnsupportedFeature, message)
+    }
+
+    pub fn platform_unknown(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::PlatformUnknown, message)
+    }
+
     /// HTTP status of the answer.
     pub const fn status(&self) -> u16 {
         self.code.status()

@@ -24,27 +24,8 @@ pub(super) async fn call(
             })?,
         ),
     };
-    let desired = match request.desired_status {
-        None | Some(DesiredStatus::Running) => Some(Desired::Running),
-        Some(DesiredStatus::Stopped) => Some(Desired::Stopped),
-        Some(DesiredStatus::Pending) => None,
-        Some(DesiredStatus::Other(other)) => {
-            return Err(ApiError::invalid_parameter(format!(
-                "Invalid desiredStatus '{other}'. It should be one of [RUNNING, PENDING, STOPPED]."
-            )));
-        }
-    };
-    let launch = match request.launch_type {
-        None => None,
-        Some(LaunchType::Ec2) => Some(Launch::Ec2),
-        Some(LaunchType::Fargate) => Some(Launch::Fargate),
-        Some(LaunchType::External) => Some(Launch::External),
-        Some(LaunchType::ManagedInstances | LaunchType::Other(_)) => {
-            return Err(ApiError::client(
-                "launch type should be one of [EC2,FARGATE,EXTERNAL]",
-            ));
-        }
-    };
+    let desired = desired(request.desired_status)?;
+    let launch = request.launch_type.map(launch).transpose()?;
     if request.daemon_name.is_some_and(|name| !name.is_empty()) {
         return Err(ApiError::unsupported(
             "daemonName: managed daemons are not supported yet.",
@@ -91,5 +72,28 @@ pub(super) async fn call(
             ),
         }),
         other => Err(unexpected(&other)),
+    }
+}
+
+/// `None` is ECS's PENDING filter, which matches nothing.
+fn desired(given: Option<DesiredStatus>) -> Result<Option<Desired>, ApiError> {
+    match given {
+        None | Some(DesiredStatus::Running) => Ok(Some(Desired::Running)),
+        Some(DesiredStatus::Stopped) => Ok(Some(Desired::Stopped)),
+        Some(DesiredStatus::Pending) => Ok(None),
+        Some(DesiredStatus::Other(other)) => Err(ApiError::invalid_parameter(format!(
+            "Invalid desiredStatus '{other}'. It should be one of [RUNNING, PENDING, STOPPED]."
+        ))),
+    }
+}
+
+fn launch(given: LaunchType) -> Result<Launch, ApiError> {
+    match given {
+        LaunchType::Ec2 => Ok(Launch::Ec2),
+        LaunchType::Fargate => Ok(Launch::Fargate),
+        LaunchType::External => Ok(Launch::External),
+        LaunchType::ManagedInstances | LaunchType::Other(_) => Err(ApiError::client(
+            "launch type should be one of [EC2,FARGATE,EXTERNAL]",
+        )),
     }
 }

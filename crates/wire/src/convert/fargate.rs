@@ -2,8 +2,11 @@
 
 use crate::error::ApiError;
 
-/// CPU units, and the MiB that go with them: from, to, step.
-const SIZES: &[(u32, &[(u32, u32, u32)])] = &[
+/// MiB: from, to, step.
+type Range = (u32, u32, u32);
+
+/// CPU units, and the MiB that go with them.
+const SIZES: &[(u32, &[Range])] = &[
     (256, &[(512, 512, 1), (1024, 2048, 1024)]),
     (512, &[(1024, 4096, 1024)]),
     (1024, &[(2048, 8192, 1024)]),
@@ -26,7 +29,7 @@ pub fn has_size(cpu: u32, memory: u32) -> bool {
     SIZES.iter().any(|(units, ranges)| {
         *units == cpu
             && ranges.iter().any(|(from, to, step)| {
-                (*from..=*to).contains(&memory) && (memory - from) % step == 0
+                (*from..=*to).contains(&memory) && (memory - from).is_multiple_of(*step)
             })
     })
 }

@@ -1,21 +1,17 @@
 //! One container definition, decoded and validated with ECS's own errors. Empty strings and empty
 //! lists count as absent, as they do in ECS.
 
+use super::read_linux::linux_parameters;
+use super::read_port::port_mappings;
 use crate::error::ApiError;
 use crate::shapes::container_definition as wire;
-use crate::shapes::linux_parameters as linux;
-use crate::shapes::port;
 use windlass_model::container::{
-    Condition, ContainerDefinition, Dependency, Device, Firelens, HealthCheck, HostEntry, KeyValue,
-    LinuxParameters, LogConfiguration, MountPoint, PortMapping, ResourceRequirement, RestartPolicy,
-    Secret, Tmpfs, Ulimit, VolumeFrom,
+    Condition, ContainerDefinition, Dependency, Firelens, HealthCheck, HostEntry, KeyValue,
+    LogConfiguration, MountPoint, ResourceRequirement, RestartPolicy, Secret, Ulimit, VolumeFrom,
 };
 use windlass_model::definition::NetworkMode;
 use windlass_model::id::Name;
-use windlass_model::resources::Protocol;
 
-/// Port ranges of one container at most.
-const PORT_RANGES_MAX: usize = 100;
 /// What Docker, and so ECS, accepts as the smallest memory limit, in MiB.
 const MEMORY_MIB_MIN: u32 = 4;
 
@@ -52,18 +48,7 @@ pub(super) fn container(
         depends_on: depends_on(&name, given.depends_on)?,
         start_timeout_s: amount(&name, "startTimeout", given.start_timeout)?,
         stop_timeout_s: amount(&name, "stopTimeout", given.stop_timeout)?,
-        extra_hosts: given
-            .extra_hosts
-            .filter(|hosts| !hosts.is_empty())
-            .map(|hosts| {
-                hosts
-                    .into_iter()
-                    .map(|host| HostEntry {
-                        hostname: host.hostname.unwrap_or_default(),
-                        ip_address: host.ip_address.unwrap_or_default(),
-                    })
-                    .collect()
-            }),
+        extra_hosts: extra_hosts(given.extra_hosts),
         ulimits: ulimits(&name, given.ulimits)?,
         log: given
             .log_configuration
@@ -73,26 +58,12 @@ pub(super) fn container(
             .health_check
             .map(|given| health_check(&name, given))
             .transpose()?,
-        system_controls: given
-            .system_controls
-            .unwrap_or_default()
-            .into_iter()
-            .map(|control| KeyValue {
-                name: control.namespace.unwrap_or_default(),
-                value: control.value.unwrap_or_default(),
-            })
-            .collect(),
+        system_controls: system_controls(given.system_controls),
         resource_requirements: given
             .resource_requirements
             .filter(|given| !given.is_empty())
             .map(resource_requirements),
-        firelens: given.firelens_configuration.map(|given| Firelens {
-            kind: given
-                .r#type
-                .map(|kind| kind.as_str().to_owned())
-                .unwrap_or_default(),
-            options: given.options,
-        }),
+        firelens: given.firelens_configuration.map(firelens),
         repository_credentials: given
             .repository_credentials
             .and_then(|credentials| credentials.credentials_parameter),
@@ -123,6 +94,32 @@ pub(super) fn container(
     })
 }
 
+fn extra_hosts(given: Option<Vec<wire::HostEntry>>) -> Option<Vec<HostEntry>> {
+    let entry = |host: wire::HostEntry| HostEntry {
+        hostname: host.hostname.unwrap_or_default(),
+        ip_address: host.ip_address.unwrap_or_default(),
+    };
+    list(given).map(|hosts| hosts.into_iter().map(entry).collect())
+}
+
+fn system_controls(given: Option<Vec<wire::SystemControl>>) -> Vec<KeyValue> {
+    let control = |control: wire::SystemControl| KeyValue {
+        name: control.namespace.unwrap_or_default(),
+        value: control.value.unwrap_or_default(),
+    };
+    given.unwrap_or_default().into_iter().map(control).collect()
+}
+
+fn firelens(given: crate::shapes::log_configuration::FirelensConfiguration) -> Firelens {
+    Firelens {
+        kind: given
+            .r#type
+            .map(|kind| kind.as_str().to_owned())
+            .unwrap_or_default(),
+        options: given.options,
+    }
+}
+
 fn name(given: Option<String>) -> Result<Name, ApiError> {
     let text = given
         .filter(|name| !name.is_empty())
@@ -135,15 +132,19 @@ fn name(given: Option<String>) -> Result<Name, ApiError> {
     })
 }
 
-fn list<T>(given: Option<Vec<T>>) -> Option<Vec<T>> {
+pub(super) fn list<T>(given: Option<Vec<T>>) -> Option<Vec<T>> {
     given.filter(|list| !list.is_empty())
 }
 
-fn text(given: Option<String>) -> Option<String> {
+pub(super) fn text(given: Option<String>) -> Option<String> {
     given.filter(|text| !text.is_empty())
 }
 
-fn amount(container: &Name, field: &str, given: Option<i32>) -> Result<Option<u32>, ApiError> {
+pub(super) fn amount(
+    container: &Name,
+    field: &str,
+    given: Option<i32>,
+) -> Result<Option<u32>, ApiError> {
     given
         .map(|amount| {
             u32::try_from(amount).map_err(|_| {
@@ -232,118 +233,6 @@ fn refuse_in_network_mode(
         ));
     }
     Ok(())
-}
-
-fn port_mappings(
-    container: &Name,
-    given: Option<Vec<port::PortMapping>>,
-    network: NetworkMode,
-) -> Result<Vec<PortMapping>, ApiError> {
-    let mappings: Vec<PortMapping> = given
-        .unwrap_or_default()
-        .into_iter()
-        .map(|given| port_mapping(container, given, network))
-        .collect::<Result<_, _>>()?;
-    if mappings
-        .iter()
-        .filter(|m| m.container_port_range.is_some())
-        .count()
-        > PORT_RANGES_MAX
-    {
-        return Err(ApiError::client(format!(
-            "Container '{container}' has more than {PORT_RANGES_MAX} port ranges."
-        )));
-    }
-    Ok(mappings)
-}
-
-fn port_mapping(
-    container: &Name,
-    given: port::PortMapping,
-    network: NetworkMode,
-) -> Result<PortMapping, ApiError> {
-    let invalid = |why: String| {
-        ApiError::client(format!(
-            "Invalid port mapping in container '{container}': {why}"
-        ))
-    };
-    let port = |field: &str, given: Option<i32>| {
-        given
-            .map(|port| {
-                u16::try_from(port)
-                    .map_err(|_| invalid(format!("'{field}' {port} is not between 0 and 65535.")))
-            })
-            .transpose()
-    };
-    let container_port = port("containerPort", given.container_port)?.filter(|port| *port != 0);
-    let host_port = port("hostPort", given.host_port)?;
-    let range = given
-        .container_port_range
-        .filter(|range| !range.is_empty())
-        .map(|range| {
-            port_range(&range).ok_or_else(|| {
-                invalid(format!("'{range}' is not a range of ports like 8000-8010."))
-            })
-        })
-        .transpose()?;
-    let host_port = match (container_port, range) {
-        (None, None) => {
-            return Err(invalid(
-                "'containerPort' or 'containerPortRange' is required.".into(),
-            ));
-        }
-        (Some(_), Some(_)) => {
-            return Err(invalid(
-                "specify 'containerPort' or 'containerPortRange', not both.".into(),
-            ));
-        }
-        (None, Some(_)) if host_port.is_some_and(|port| port != 0) => {
-            return Err(invalid(
-                "'hostPort' cannot be used with 'containerPortRange'.".into(),
-            ));
-        }
-        (None, Some(_)) => None,
-        (Some(port), None) => Some(fixed_host_port(port, host_port, network)?),
-    };
-    Ok(PortMapping {
-        container_port,
-        host_port,
-        // ECS takes any other word for tcp.
-        protocol: match given.protocol {
-            Some(port::TransportProtocol::Udp) => Protocol::Udp,
-            _ => Protocol::Tcp,
-        },
-        name: text(given.name),
-        app_protocol: given.app_protocol.map(|value| value.as_str().to_owned()),
-        container_port_range: range,
-    })
-}
-
-/// 0 is dynamic. In awsvpc and host mode the host port is the container's.
-fn fixed_host_port(
-    container_port: u16,
-    host_port: Option<u16>,
-    network: NetworkMode,
-) -> Result<u16, ApiError> {
-    let mode = match network {
-        NetworkMode::Bridge | NetworkMode::None => return Ok(host_port.unwrap_or(0)),
-        NetworkMode::Awsvpc => "awsvpc",
-        NetworkMode::Host => "host",
-    };
-    match host_port {
-        None | Some(0) => Ok(container_port),
-        Some(port) if port == container_port => Ok(port),
-        Some(_) => Err(ApiError::client(format!(
-            "When networkMode={mode}, the host ports and container ports in port mappings must \
-             match."
-        ))),
-    }
-}
-
-fn port_range(text: &str) -> Option<(u16, u16)> {
-    let (first, last) = text.split_once('-')?;
-    let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-    (first > 0 && first < last).then_some((first, last))
 }
 
 fn restart_policy(
@@ -625,60 +514,4 @@ pub(super) fn resource_requirements(
             value: given.value,
         })
         .collect()
-}
-
-fn linux_parameters(
-    container: &Name,
-    given: linux::LinuxParameters,
-) -> Result<LinuxParameters, ApiError> {
-    let max_swap_mib = amount(container, "maxSwap", given.max_swap)?;
-    let swappiness = amount(container, "swappiness", given.swappiness)?;
-    if swappiness.is_some_and(|value| value > 100) {
-        return Err(ApiError::client(format!(
-            "Container '{container}': swappiness must be between 0 and 100."
-        )));
-    }
-    let capabilities_given = given.capabilities.is_some();
-    let capabilities = given.capabilities.unwrap_or_default();
-    let tmpfs = list(given.tmpfs)
-        .map(|given| {
-            given
-                .into_iter()
-                .map(|given| tmpfs(container, given))
-                .collect()
-        })
-        .transpose()?;
-    Ok(LinuxParameters {
-        capabilities_add: list(capabilities.add),
-        capabilities_drop: list(capabilities.drop),
-        capabilities_given,
-        devices: list(given.devices).map(|devices| devices.into_iter().map(device).collect()),
-        init_process_enabled: given.init_process_enabled,
-        shared_memory_size_mib: amount(container, "sharedMemorySize", given.shared_memory_size)?,
-        tmpfs,
-        max_swap_mib,
-        swappiness,
-    })
-}
-
-fn tmpfs(container: &Name, given: linux::Tmpfs) -> Result<Tmpfs, ApiError> {
-    let size_mib = amount(container, "tmpfs size", given.size)?.filter(|size| *size > 0);
-    Ok(Tmpfs {
-        container_path: given.container_path.unwrap_or_default(),
-        size_mib: size_mib.ok_or_else(|| {
-            ApiError::client(format!(
-                "Container '{container}': a tmpfs needs a size above 0 MiB."
-            ))
-        })?,
-        mount_options: list(given.mount_options),
-    })
-}
-
-fn device(given: linux::Device) -> Device {
-    Device {
-        host_path: given.host_path.unwrap_or_default(),
-        container_path: text(given.container_path),
-        permissions: list(given.permissions)
-            .map(|given| given.into_iter().map(|p| p.as_str().to_owned()).collect()),
-    }
 }

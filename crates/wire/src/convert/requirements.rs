@@ -117,24 +117,8 @@ fn of_container(container: &ContainerDefinition, role: bool, names: &mut BTreeSe
     if container.health_check.is_some() {
         docker("1.29");
     }
-    if let Some(log) = &container.log {
-        if log.driver == "awslogs" {
-            docker("1.19");
-        }
-        need(&format!(
-            "com.amazonaws.ecs.capability.logging-driver.{}",
-            log.driver
-        ));
-        if log.driver == "awslogs" && role {
-            need("ecs.capability.execution-role-awslogs");
-        }
-        for secret in log.secret_options.iter().flatten() {
-            need(&format!(
-                "ecs.capability.secrets.{}.bootstrap.log-driver",
-                keeper(&secret.value_from)
-            ));
-        }
-    }
+    of_log(container, role, names);
+    let mut need = |name: &str| names.insert(name.to_owned());
     if container.image.contains(".dkr.ecr.") {
         need("com.amazonaws.ecs.capability.ecr-auth");
         if role {
@@ -188,6 +172,28 @@ fn of_container(container: &ContainerDefinition, role: bool, names: &mut BTreeSe
         } else if option.starts_with("label:") {
             need("com.amazonaws.ecs.capability.selinux");
         }
+    }
+}
+
+/// What the log driver needs.
+fn of_log(container: &ContainerDefinition, role: bool, names: &mut BTreeSet<String>) {
+    let Some(log) = &container.log else { return };
+    let mut need = |name: &str| names.insert(name.to_owned());
+    if log.driver == "awslogs" {
+        need(&format!("{DOCKER}1.19"));
+    }
+    need(&format!(
+        "com.amazonaws.ecs.capability.logging-driver.{}",
+        log.driver
+    ));
+    if log.driver == "awslogs" && role {
+        need("ecs.capability.execution-role-awslogs");
+    }
+    for secret in log.secret_options.iter().flatten() {
+        let keeper = keeper(&secret.value_from);
+        need(&format!(
+            "ecs.capability.secrets.{keeper}.bootstrap.log-driver"
+        ));
     }
 }
 

@@ -64,6 +64,13 @@ pub(super) fn show_container(given: &ContainerDefinition) -> wire::ContainerDefi
         linux_parameters: given.linux_parameters.as_ref().map(linux_parameters),
         secrets: some(secrets(&given.secrets)),
         depends_on: some(given.depends_on.iter().map(dependency).collect()),
+        ..settings(given)
+    }
+}
+
+/// How its process is set up, logged and checked: the other half of the record.
+fn settings(given: &ContainerDefinition) -> wire::ContainerDefinition {
+    wire::ContainerDefinition {
         start_timeout: given.start_timeout_s.map(int),
         stop_timeout: given.stop_timeout_s.map(int),
         version_consistency: given.version_consistency.as_deref().map(Into::into),
@@ -121,6 +128,7 @@ pub(super) fn show_container(given: &ContainerDefinition) -> wire::ContainerDefi
             }
         }),
         credential_specs: given.credential_specs.clone(),
+        ..Default::default()
     }
 }
 

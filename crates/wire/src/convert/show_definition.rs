@@ -23,7 +23,6 @@ pub fn show_definition(
     state: &DefinitionState,
 ) -> wire::TaskDefinition {
     let template = &definition.template;
-    let requires = &template.requires_compatibilities;
     wire::TaskDefinition {
         task_definition_arn: Some(scope.definition(&definition.key)),
         container_definitions: Some(template.containers.iter().map(show_container).collect()),
@@ -60,6 +59,15 @@ pub fn show_definition(
                 .collect(),
         ),
         compatibilities: Some(template.compatibilities.iter().map(compatibility).collect()),
+        ..settings(definition, state)
+    }
+}
+
+/// Platform, sizes, sharing and dates: the other half of the record.
+fn settings(definition: &TaskDefinition, state: &DefinitionState) -> wire::TaskDefinition {
+    let template = &definition.template;
+    let requires = &template.requires_compatibilities;
+    wire::TaskDefinition {
         runtime_platform: template.runtime_platform.as_ref().map(|platform| {
             wire::RuntimePlatform {
                 cpu_architecture: platform.cpu_architecture.as_deref().map(Into::into),
@@ -118,6 +126,7 @@ pub fn show_definition(
                 attestation_policy: given.attestation_policy.clone(),
             }
         }),
+        ..Default::default()
     }
 }
 

@@ -29,7 +29,7 @@ pub fn show_instance(
     wire::ContainerInstance {
         container_instance_arn: Some(scope.instance(&instance.cluster, instance.id)),
         // Machines have no EC2 id; tools show the member, so it names the machine.
-        ec2_instance_id: Some(format!("i-{}", &node.id.to_string()[..17])),
+        ec2_instance_id: Some(node.ec2_instance_id()),
         version: i64::try_from(instance.version).ok(),
         version_info: Some(wire::VersionInfo {
             agent_version: Some(node.agent_version.clone()),

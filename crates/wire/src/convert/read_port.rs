@@ -1,0 +1,124 @@
+//! Port mappings of a container. In awsvpc and host mode the host port is the container's.
+
+use super::read_container::text;
+use crate::error::ApiError;
+use crate::shapes::port;
+use windlass_model::container::PortMapping;
+use windlass_model::definition::NetworkMode;
+use windlass_model::id::Name;
+use windlass_model::resources::Protocol;
+
+/// Port ranges of one container at most. Source: ECS API.
+const PORT_RANGES_MAX: usize = 100;
+
+pub(super) fn port_mappings(
+    container: &Name,
+    given: Option<Vec<port::PortMapping>>,
+    network: NetworkMode,
+) -> Result<Vec<PortMapping>, ApiError> {
+    let mappings: Vec<PortMapping> = given
+        .unwrap_or_default()
+        .into_iter()
+        .map(|given| port_mapping(container, given, network))
+        .collect::<Result<_, _>>()?;
+    if mappings
+        .iter()
+        .filter(|m| m.container_port_range.is_some())
+        .count()
+        > PORT_RANGES_MAX
+    {
+        return Err(ApiError::client(format!(
+            "Container '{container}' has more than {PORT_RANGES_MAX} port ranges."
+        )));
+    }
+    Ok(mappings)
+}
+
+fn port_mapping(
+    container: &Name,
+    given: port::PortMapping,
+    network: NetworkMode,
+) -> Result<PortMapping, ApiError> {
+    let invalid = |why: String| {
+        ApiError::client(format!(
+            "Invalid port mapping in container '{container}': {why}"
+        ))
+    };
+    let port = |field: &str, given: Option<i32>| {
+        given
+            .map(|port| {
+                u16::try_from(port)
+                    .map_err(|_| invalid(format!("'{field}' {port} is not between 0 and 65535.")))
+            })
+            .transpose()
+    };
+    let container_port = port("containerPort", given.container_port)?.filter(|port| *port != 0);
+    let host_port = port("hostPort", given.host_port)?;
+    let range = given
+        .container_port_range
+        .filter(|range| !range.is_empty())
+        .map(|range| {
+            port_range(&range).ok_or_else(|| {
+                invalid(format!("'{range}' is not a range of ports like 8000-8010."))
+            })
+        })
+        .transpose()?;
+    let host_port = match (container_port, range) {
+        (None, None) => {
+            return Err(invalid(
+                "'containerPort' or 'containerPortRange' is required.".into(),
+            ));
+        }
+        (Some(_), Some(_)) => {
+            return Err(invalid(
+                "specify 'containerPort' or 'containerPortRange', not both.".into(),
+            ));
+        }
+        (None, Some(_)) if host_port.is_some_and(|port| port != 0) => {
+            return Err(invalid(
+                "'hostPort' cannot be used with 'containerPortRange'.".into(),
+            ));
+        }
+        (None, Some(_)) => None,
+        (Some(port), None) => Some(fixed_host_port(port, host_port, network)?),
+    };
+    Ok(PortMapping {
+        container_port,
+        host_port,
+        // ECS takes any other word for tcp.
+        protocol: match given.protocol {
+            Some(port::TransportProtocol::Udp) => Protocol::Udp,
+            _ => Protocol::Tcp,
+        },
+        name: text(given.name),
+        app_protocol: given.app_protocol.map(|value| value.as_str().to_owned()),
+        container_port_range: range,
+    })
+}
+
+/// 0 is dynamic. In awsvpc and host mode the host port is the container's.
+fn fixed_host_port(
+    container_port: u16,
+    host_port: Option<u16>,
+    network: NetworkMode,
+) -> Result<u16, ApiError> {
+    let mode = match network {
+        NetworkMode::Bridge | NetworkMode::None => return Ok(host_port.unwrap_or(0)),
+        NetworkMode::Awsvpc => "awsvpc",
+        NetworkMode::Host => "host",
+    };
+    match host_port {
+        None | Some(0) => Ok(container_port),
+        Some(port) if port == container_port => Ok(port),
+        Some(_) => Err(ApiError::client(format!(
+            "When networkMode={mode}, the host ports and container ports in port mappings must \
+             match."
+        ))),
+    }
+}
+
+fn port_range(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once('-')?;
+    let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    (first > 0 && first < last).then_some((first, last))
+}
