@@ -34,7 +34,7 @@ fn serve() -> Result<()> {
     let args: Vec<String> = std::env::args().collect();
     let choices = plane::Choices {
         data: args[2].clone().into(),
-        subnet: "10.77.0.0/16".into(),
+        subnet: args.get(4).cloned().unwrap_or("10.77.0.0/16".into()),
         cpu_overcommit: 1.0,
         reserve_memory_mib: None,
         mirrors: vec![],
@@ -49,7 +49,10 @@ fn serve() -> Result<()> {
     }
     runtime.block_on(up::run(up::Options {
         choices,
-        listen: "127.0.0.1:7737".parse()?,
+        listen: match args.get(3) {
+            Some(listen) => listen.parse()?,
+            None => "127.0.0.1:7737".parse()?,
+        },
         account_id: None,
         region: None,
         clusters: vec!["default".into()],
