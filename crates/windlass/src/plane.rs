@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use windlass_agent::images::stored::Stored;
@@ -29,13 +29,16 @@ const SPARE_SHIMS: usize = 3;
 const REPORTS_MAX: usize = 1_024;
 /// Pause before an agent's message that found the inbox full is handed in again.
 const THROTTLED_PAUSE: Duration = Duration::from_millis(10);
+/// How long the agent's workers may take to end.
+const WORKERS_TIMEOUT: Duration = Duration::from_secs(10);
+const WORKERS_POLL: Duration = Duration::from_millis(10);
 
 /// What the operator chose.
 #[derive(Clone, Debug)]
 pub(crate) struct Choices {
     pub(crate) data: PathBuf,
-    /// The address range of tasks.
-    pub(crate) subnet: String,
+    /// The address range of tasks; a free one is chosen, once, when the operator names none.
+    pub(crate) subnet: Option<String>,
     pub(crate) cpu_overcommit: f64,
     /// MiB that tasks may not use.
     pub(crate) reserve_memory_mib: Option<u64>,
@@ -44,6 +47,32 @@ pub(crate) struct Choices {
     /// An address under which published ports are reached from elsewhere.
     pub(crate) address: String,
 }
+
+impl Choices {
+    /// Those that nobody made.
+    pub(crate) fn new(data: &Path) -> Choices {
+        Choices {
+            data: data.to_owned(),
+            subnet: None,
+            cpu_overcommit: 1.0,
+            reserve_memory_mib: None,
+            mirrors: Vec::new(),
+            address: String::from("127.0.0.1"),
+        }
+    }
+}
+
+/// Address ranges that are tried, in order, when none is chosen.
+const SUBNETS: [&str; 8] = [
+    "10.77.0.0/16",
+    "10.78.0.0/16",
+    "10.79.0.0/16",
+    "10.177.0.0/16",
+    "172.29.0.0/16",
+    "172.30.0.0/16",
+    "192.168.224.0/20",
+    "192.168.240.0/20",
+];
 
 pub(crate) struct Plane {
     pub(crate) leader: Handle,
@@ -134,6 +163,8 @@ impl Plane {
     /// Ends the parts; tasks go on.
     pub(crate) async fn close(self) -> Result<()> {
         self.session.abort();
+        // An aborted session holds the agent until it is polled once more.
+        let _ = self.session.await;
         self.leader.stop();
         match self.ended.await {
             Ok(Stopped::Asked) | Err(_) => Ok(()),
@@ -165,18 +196,43 @@ async fn open_leader(data: &Path) -> Result<(Handle, oneshot::Receiver<Stopped>)
     Ok((handle, ended))
 }
 
+/// On the chosen range, the one used before, or the first that the host does not use.
 async fn open_network(
     installation: &Installation,
     choices: &Choices,
     run_dir: &Path,
 ) -> Result<Network> {
+    let chosen = choices.subnet.clone().or_else(|| installation.subnet.clone());
+    if let Some(subnet) = chosen {
+        let network = try_network(installation, run_dir, &subnet).await?;
+        installation.remember_subnet(&choices.data, &subnet)?;
+        return network.context("opening the tasks' network");
+    }
+    let mut refused = None;
+    for subnet in SUBNETS {
+        match try_network(installation, run_dir, subnet).await? {
+            Ok(network) => {
+                installation.remember_subnet(&choices.data, subnet)?;
+                return Ok(network);
+            }
+            Err(err @ windlass_network::Error::SubnetOverlap { .. }) => refused = Some(err),
+            Err(err) => return Err(err).context("opening the tasks' network"),
+        }
+    }
+    Err(anyhow!("no address range is free: choose one with --subnet ({refused:?})"))
+}
+
+/// The outer error is about the settings, the inner one about the range.
+async fn try_network(
+    installation: &Installation,
+    run_dir: &Path,
+    subnet: &str,
+) -> Result<windlass_network::Result<Network>> {
     let id = installation.id.parse::<windlass_network::Installation>()?;
-    let subnet = choices.subnet.parse::<Subnet>()?;
-    let mut options = windlass_network::Options::new(id, run_dir.join("network"), subnet);
+    let mut options =
+        windlass_network::Options::new(id, run_dir.join("network"), subnet.parse::<Subnet>()?);
     options.sandboxes = windlass_agent::surviving_networks(run_dir)?;
-    Network::open(options)
-        .await
-        .context("opening the tasks' network")
+    Ok(Network::open(options).await)
 }
 
 async fn open_images(data: &Path) -> Result<windlass_image::Store> {
@@ -268,14 +324,16 @@ pub(crate) async fn remove_traces(plane: Plane, installation: &Installation) -> 
     let runtime = plane.runtime.clone();
     plane.close().await?;
     drop(runtime);
-    match Arc::try_unwrap(network) {
-        Ok(network) => {
+    match sole(network).await {
+        Some(network) => {
             if let Err(err) = network.down().await {
                 faults.push(err.to_string());
             }
         }
-        Err(_) => faults.push("the network is still in use by the agent".into()),
+        None => faults.push("the network is still in use by the agent".into()),
     }
+    let left = windlass_runtime::start::remove_cgroups(&installation.cgroup());
+    faults.extend(left.iter().map(ToString::to_string));
     let run_dir = installation.run_dir();
     if let Err(err) = std::fs::remove_dir_all(&run_dir)
         && err.kind() != std::io::ErrorKind::NotFound
@@ -286,4 +344,18 @@ pub(crate) async fn remove_traces(plane: Plane, installation: &Installation) -> 
         return Ok(());
     }
     bail!("some of it is still there:\n- {}", faults.join("\n- "));
+}
+
+/// The network once nobody else holds it: the agent's workers end after the agent, each at its
+/// next pause.
+async fn sole(mut network: Arc<Network>) -> Option<Network> {
+    let asked = Instant::now();
+    loop {
+        network = match Arc::try_unwrap(network) {
+            Ok(network) => return Some(network),
+            Err(_) if asked.elapsed() > WORKERS_TIMEOUT => return None,
+            Err(network) => network,
+        };
+        tokio::time::sleep(WORKERS_POLL).await;
+    }
 }
