@@ -29,6 +29,9 @@ pub(crate) struct Installation {
     pub(crate) region: String,
     /// 32 hexadecimal digits.
     pub(crate) node_id: String,
+    /// The address range of tasks, once one was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) subnet: Option<String>,
 }
 
 /// The key pair that `windlass env` prints. No `Debug`: the secret is not shown by accident.
@@ -80,6 +83,7 @@ impl Installation {
             account_id: account_id.to_owned(),
             region: region.to_owned(),
             node_id: NodeId(rand::random()).to_string(),
+            subnet: None,
         };
         write_json(&path, &made, 0o644)?;
         Ok(made)
@@ -88,6 +92,15 @@ impl Installation {
     /// Reads the identity of a folder that has one.
     pub(crate) fn find(data: &Path) -> Result<Option<Installation>> {
         read_json(&data.join("installation.json"))
+    }
+
+    /// The next start uses the same addresses.
+    pub(crate) fn remember_subnet(&self, data: &Path, subnet: &str) -> Result<()> {
+        if self.subnet.as_deref() == Some(subnet) {
+            return Ok(());
+        }
+        let known = Installation { subnet: Some(subnet.to_owned()), ..self.clone() };
+        write_json(&data.join("installation.json"), &known, 0o644)
     }
 
     fn check(&self, data: &Path, wanted: &Wanted<'_>) -> Result<()> {

@@ -13,6 +13,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
+    if windlass_runtime::start::is_init(&std::env::args_os().next().unwrap_or_default()) {
+        windlass_runtime::start::init_main(std::env::args_os().skip(1));
+    }
     // Roles of processes that enter containers come first: they must not have threads.
     if args.nth(1).is_some_and(|role| role == "shim") {
         windlass_runtime::shim::main(std::env::args_os());
@@ -34,7 +37,7 @@ fn serve() -> Result<()> {
     let args: Vec<String> = std::env::args().collect();
     let choices = plane::Choices {
         data: args[2].clone().into(),
-        subnet: args.get(4).cloned().unwrap_or("10.77.0.0/16".into()),
+        subnet: args.get(4).cloned(),
         cpu_overcommit: 1.0,
         reserve_memory_mib: None,
         mirrors: vec![],
