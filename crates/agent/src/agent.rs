@@ -5,7 +5,7 @@ use crate::executor::{millis, remove_folders};
 use crate::host_path::Policy;
 use crate::images::Images;
 use crate::ledger::{self, Ledger, Record};
-use crate::limits::SWEEP_RETRY;
+use crate::limits::{ENDED_PER_LOG_SWEEP, SWEEP_RETRY};
 use crate::logs::Logs;
 use crate::machine::{self, Identity};
 use crate::reason;
@@ -85,6 +85,8 @@ pub(crate) struct Context {
 struct Inboxes {
     tasks: BTreeMap<TaskId, UnboundedSender<Message>>,
     sandboxes: BTreeMap<String, TaskId>,
+    /// Workers that ended since the start.
+    ended: u32,
 }
 
 impl Agent {
@@ -133,6 +135,13 @@ impl Agent {
         }
         agent.workers().spawn(pump(cx, events));
         Ok(agent)
+    }
+
+    /// Ends the agent's work and waits until it has ended; containers run on. Two agents must not
+    /// work on one node, so whoever opens another in the same process closes the first.
+    pub async fn close(self) {
+        let mut workers = std::mem::take(&mut *self.workers());
+        workers.shutdown().await;
     }
 
     /// What the node registers as.
@@ -311,11 +320,22 @@ impl Context {
         }
     }
 
-    /// A worker has ended.
+    /// A worker has ended. From time to time, old logs go then.
     pub(crate) fn leave(&self, task: TaskId, sandbox: &str) {
         let mut inboxes = self.inboxes();
         inboxes.tasks.remove(&task);
         inboxes.sandboxes.remove(sandbox);
+        inboxes.ended = inboxes.ended.wrapping_add(1);
+        if !inboxes.ended.is_multiple_of(ENDED_PER_LOG_SWEEP) {
+            return;
+        }
+        let known: BTreeSet<TaskId> = inboxes.tasks.keys().copied().collect();
+        let logs = self.logs.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = logs.retain(&|task| known.contains(&task)) {
+                tracing::warn!(error = reason::chain(&error), "remove old logs");
+            }
+        });
     }
 
     fn inboxes(&self) -> MutexGuard<'_, Inboxes> {

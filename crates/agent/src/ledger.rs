@@ -16,7 +16,7 @@ use windlass_model::observation::Observation;
 use windlass_model::task::NetworkBinding;
 use windlass_network::Attached;
 use windlass_node::plan::Scope;
-use windlass_node::view::TaskView;
+use windlass_node::view::{Part, TaskView};
 use windlass_session::{Assignment, Mark};
 
 /// Everything the agent has to know of a task to go on with it after a crash.
@@ -217,6 +217,19 @@ impl Record {
             .retain(|other| other.container != network.container);
         self.networks.push(network);
         self.networks.sort_by_key(|network| network.container);
+    }
+
+    /// Networks that the view does not hold for made are not shown, and not kept.
+    pub(crate) fn forget_unmade_networks(&mut self) {
+        let view = &self.view;
+        let made = |network: &NetworkRecord| {
+            let part = match network.container {
+                None => Some(view.network),
+                Some(at) => view.containers.get(at as usize).map(|c| c.network),
+            };
+            part.is_some_and(|part| !part.is_clear() && part != Part::Unknown)
+        };
+        self.networks.retain(made);
     }
 }
 

@@ -29,6 +29,7 @@ pub mod ledger;
 pub mod limits;
 pub mod logs;
 pub mod machine;
+mod prepare;
 pub mod reason;
 mod reporter;
 pub mod sandbox_id;

@@ -16,6 +16,8 @@ pub const LOG_FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 pub const LOG_FILES_MAX: u32 = 100;
 /// Folders of ended tasks' logs that are kept; the oldest leave first.
 pub const LOG_TASKS_KEPT_MAX: usize = 1_000;
+/// After so many ended tasks the kept logs are counted.
+pub const ENDED_PER_LOG_SWEEP: u32 = 50;
 /// Records one read of a log answers at most.
 pub const LOG_RECORDS_PER_READ_MAX: usize = 10_000;
 /// Bytes read from the end of a log for the last lines of a failed container.

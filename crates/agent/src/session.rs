@@ -46,10 +46,10 @@ impl Agent {
                 _ = resend.tick() => None,
                 _ = heartbeat.tick() => Some(ToServer::Heartbeat { node: self.node().id }),
             };
-            if let Some(answer) = answers {
-                if to_server.send(answer).await.is_err() {
-                    return;
-                }
+            if let Some(answer) = answers
+                && to_server.send(answer).await.is_err()
+            {
+                return;
             }
         }
     }
@@ -128,10 +128,10 @@ impl Agent {
             );
             return false;
         }
-        if mark > newest {
-            if let Err(error) = ledger.set_mark(mark) {
-                tracing::error!(error = reason::chain(&error), "write the newest mark");
-            }
+        if mark > newest
+            && let Err(error) = ledger.set_mark(mark)
+        {
+            tracing::error!(error = reason::chain(&error), "write the newest mark");
         }
         true
     }

@@ -9,7 +9,7 @@
 use crate::agent::Context;
 use crate::executor::{self, Job, Outcome, millis, perform};
 use crate::images::Content;
-use crate::ledger::{NetworkRecord, Record};
+use crate::ledger::Record;
 use crate::limits::LEDGER_RETRY;
 use crate::{container_spec, reason, sandbox_id, task_network};
 use std::collections::BTreeMap;
@@ -95,10 +95,10 @@ impl Worker {
     /// Runs until the task may be forgotten.
     pub(crate) async fn run(mut self) {
         self.hold_images().await;
-        if let Some(observation) = &self.record.reported {
-            if observation.sequence > self.record.acknowledged {
-                self.cx.reporter.offer(observation.clone());
-            }
+        if let Some(observation) = &self.record.reported
+            && observation.sequence > self.record.acknowledged
+        {
+            self.cx.reporter.offer(observation.clone());
         }
         loop {
             let next = self.advance().await;
@@ -483,19 +483,4 @@ pub(crate) fn evidence(oom: Oom) -> OomEvidence {
 fn mac(bytes: [u8; 6]) -> String {
     let parts: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     parts.join(":")
-}
-
-/// The networks of a record that its view does not know of any more are not shown.
-impl Record {
-    pub(crate) fn forget_unmade_networks(&mut self) {
-        let view = &self.view;
-        let made = |network: &NetworkRecord| {
-            let part = match network.container {
-                None => Some(view.network),
-                Some(at) => view.containers.get(at as usize).map(|c| c.network),
-            };
-            part.is_some_and(|part| !part.is_clear() && part != windlass_node::view::Part::Unknown)
-        };
-        self.networks.retain(made);
-    }
 }

@@ -19,6 +19,14 @@ impl Stored {
         Stored { store, options }
     }
 
+    /// An image that was loaded from an archive may be known by its name alone.
+    fn by_name(&self, image: &str, digest: Option<&str>) -> Option<Image> {
+        let found = self.store.resolve(&reference(image, None).ok()?)?;
+        let is = |known: &Digest| digest.is_none_or(|digest| known.to_string() == digest);
+        let same = is(&found.manifest_digest) || found.index_digest.as_ref().is_some_and(is);
+        same.then_some(found)
+    }
+
     fn content(&self, image: Image, holder: &str) -> Result<Content, ContainerReason> {
         let pin = self
             .store
@@ -44,8 +52,11 @@ impl Images for Stored {
         holder: &'a str,
     ) -> Answer<'a, Option<Content>> {
         Box::pin(async move {
-            let reference = reference(image, digest)?;
-            let found = self.store.resolve(&reference);
+            let exact = reference(image, digest)?;
+            let found = self
+                .store
+                .resolve(&exact)
+                .or_else(|| self.by_name(image, digest));
             found.map(|image| self.content(image, holder)).transpose()
         })
     }

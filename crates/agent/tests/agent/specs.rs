@@ -338,7 +338,8 @@ fn security_options_are_known_or_refused() {
 
 #[test]
 fn what_is_not_provided_is_refused_by_name() {
-    let checks: [(&str, fn(&mut Case)); 5] = [
+    type Change = fn(&mut Case);
+    let checks: [(&str, Change); 5] = [
         ("environmentFiles", |case| {
             case.web().environment_files = vec!["arn".into()]
         }),

@@ -144,10 +144,10 @@ impl Node {
     pub(crate) async fn until(&mut self, wanted: impl Fn(&Observation) -> bool) -> Observation {
         let search = async {
             loop {
-                if let Some(observation) = self.next().await {
-                    if wanted(&observation) {
-                        return observation;
-                    }
+                if let Some(observation) = self.next().await
+                    && wanted(&observation)
+                {
+                    return observation;
                 }
             }
         };
@@ -212,7 +212,10 @@ impl Node {
     pub(crate) async fn crash(self) {
         self.session.abort();
         let _ = self.session.await;
-        drop(self.agent);
+        match Arc::try_unwrap(self.agent) {
+            Ok(agent) => agent.close().await,
+            Err(_) => panic!("somebody else holds the agent"),
+        }
     }
 }
 

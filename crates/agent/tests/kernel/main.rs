@@ -24,7 +24,7 @@ const IMAGE: &str = concat!(
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
-    if args.first().is_some_and(|arg0| start::is_init(arg0)) {
+    if args.first().is_some_and(start::is_init) {
         start::init_main(args.into_iter().skip(1));
     }
     match args.get(1).and_then(|arg| arg.to_str()) {

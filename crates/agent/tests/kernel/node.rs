@@ -181,7 +181,10 @@ impl Node {
     pub(crate) async fn crash(self) -> u64 {
         self.session.abort();
         let _ = self.session.await;
-        drop(self.agent);
+        match Arc::try_unwrap(self.agent) {
+            Ok(agent) => agent.close().await,
+            Err(_) => panic!("somebody else holds the agent"),
+        }
         drop(self.runtime);
         drop(self.network);
         self.turn

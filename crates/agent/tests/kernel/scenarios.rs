@@ -257,7 +257,19 @@ async fn failures_have_names(machine: &Machine, node: &mut Node) {
 
 async fn an_agent_dies_and_another_goes_on(machine: &Machine, mut node: Node) -> Node {
     let stays = task(machine, 7, NetworkMode::Awsvpc, "web!", |web| {
-        web.command = shell(SERVE)
+        web.command = shell(SERVE);
+        web.mount_points = vec![MountPoint {
+            source_volume: "shared".into(),
+            container_path: "/tmp".into(),
+            read_only: None,
+        }];
+        web.health_check = Some(HealthCheck {
+            command: vec!["CMD-SHELL".into(), "test -e /tmp/well".into()],
+            interval_s: 1,
+            timeout_s: 5,
+            retries: 1,
+            start_period_s: None,
+        });
     });
     let ends = task(machine, 8, NetworkMode::Bridge, "web!", |web| {
         web.command = shell("while ! [ -e /tmp/end ]; do sleep 0.1; done; exit 42");
@@ -270,6 +282,10 @@ async fn an_agent_dies_and_another_goes_on(machine: &Machine, mut node: Node) ->
     node.assign(&stays).await;
     let running = node.until_status(stays.spec.id, TaskStatus::Running).await;
     let address = running.attachment.unwrap().private_ipv4.unwrap();
+    node.until(stays.spec.id, |o| {
+        o.containers[0].health == Some(Health::Unhealthy)
+    })
+    .await;
     node.assign(&ends).await;
     node.until_status(ends.spec.id, TaskStatus::Running).await;
     let turn = node.crash().await;
@@ -291,6 +307,16 @@ async fn an_agent_dies_and_another_goes_on(machine: &Machine, mut node: Node) ->
         get(&format!("{address}:80")).contains("200 OK"),
         "it serves under the new agent"
     );
+    let folder = machine
+        .data
+        .path()
+        .join("tasks")
+        .join(stays.spec.id.to_string());
+    std::fs::write(folder.join("volumes/shared/well"), "").unwrap();
+    node.until(stays.spec.id, |o| {
+        o.containers[0].health == Some(Health::Healthy)
+    })
+    .await;
     node.assign(&stopped(&stays)).await;
     let end = node.until_status(stays.spec.id, TaskStatus::Stopped).await;
     assert_eq!(end.containers[0].exit_code, Some(143));

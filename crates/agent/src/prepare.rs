@@ -1,0 +1,250 @@
+//! Everything a container needs before its start: its writable layer, volumes, generated files,
+//! names, and from them the finished values for the runtime.
+
+use crate::agent::Context;
+use crate::container_files::{self, Contents};
+use crate::container_spec::{self, Prepared, Source};
+use crate::executor::Job;
+use crate::images::Content;
+use crate::ledger::{NetworkRecord, Record};
+use crate::{reason, sandbox_id, task_network, volume};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use windlass_model::container::ContainerDefinition;
+use windlass_model::definition::{NetworkMode, Template};
+use windlass_model::stop::{ContainerReason, ReasonName};
+use windlass_network::ResolvConf;
+use windlass_node::dependency::namespace_owner;
+use windlass_node::plan::Scope;
+use windlass_runtime::spec::{ContainerSpec, Network, Root};
+
+/// Makes what has to be on disk, and answers the finished values.
+///
+/// # Errors
+/// The reason to show.
+pub(crate) async fn prepare(
+    cx: &Arc<Context>,
+    job: &Job,
+    at: usize,
+) -> Result<ContainerSpec, ContainerReason> {
+    let cannot = |detail: String| reason::of(ReasonName::CannotCreateContainerError, detail);
+    let content = job
+        .content
+        .clone()
+        .ok_or_else(|| cannot("its image is not at hand".into()))?;
+    let own = ResolvConf::default();
+    let resolv_conf = match container_spec::network_kind(job.template(), job.definition(at)) {
+        NetworkMode::None => own,
+        NetworkMode::Host => ResolvConf::parse(
+            &tokio::fs::read_to_string("/etc/resolv.conf")
+                .await
+                .unwrap_or_default(),
+        ),
+        NetworkMode::Bridge | NetworkMode::Awsvpc => cx
+            .network
+            .resolv_conf()
+            .await
+            .map_err(|error| cannot(reason::chain(&error)))?,
+    };
+    let (cx, record) = (cx.clone(), job.record.clone());
+    let prepared =
+        tokio::task::spawn_blocking(move || build(&cx, &record, at, &content, resolv_conf));
+    prepared
+        .await
+        .unwrap_or_else(|error| Err(cannot(error.to_string())))
+}
+
+fn build(
+    cx: &Context,
+    record: &Record,
+    at: usize,
+    content: &Content,
+    resolv_conf: ResolvConf,
+) -> Result<ContainerSpec, ContainerReason> {
+    let cannot = |detail: String| reason::of(ReasonName::CannotCreateContainerError, detail);
+    let task = &record.assignment.spec;
+    let template = &record.assignment.definition.template;
+    let definition = &template.containers[at];
+    let source = Source {
+        task,
+        template,
+        definition,
+        image: &content.config,
+        open_files_max: cx.open_files_max,
+    };
+    container_spec::refuse_unsupported(source)?;
+    let folder = cx.task_folder(record);
+    let network = task_network::of_container(record, template, at);
+    let hostname = hostname(cx, record, at);
+    let contents = Contents {
+        address: network.and_then(NetworkRecord::address),
+        extra: names(record, template, definition)?,
+        resolv_conf: with_own_servers(resolv_conf, definition)?,
+        host_hosts: container_spec::network_kind(template, definition) == NetworkMode::Host,
+        hostname: hostname.clone(),
+    };
+    let files = cx
+        .files_folder(&record.sandbox)
+        .join(definition.name.as_str());
+    let generated = container_files::write(&files, &contents);
+    let mut mounts = generated.map_err(|error| cannot(reason::chain(&error)))?;
+    let shared = cx.options.data_dir.join("volumes");
+    let folders = volume::Folders {
+        task: &folder,
+        shared: &shared,
+        policy: &cx.policy,
+        layers: &content.layers,
+    };
+    for mount in volume::mounts(&folders, template, definition)? {
+        volume::put(&mut mounts, mount);
+    }
+    let run = record.view.containers[at].run;
+    let root = root(
+        &folder.join("containers").join(definition.name.as_str()),
+        run,
+        content,
+    );
+    let root = root.map_err(|error| cannot(format!("make its writable layer: {error}")))?;
+    let log_path = cx.logs.path(task.id, &definition.name);
+    make_folder(&cx.logs.folder(task.id))
+        .map_err(|e| cannot(format!("make its log folder: {e}")))?;
+    let owner = namespace_owner(template).and_then(|at| template.containers.get(at));
+    container_spec::container(
+        source,
+        Prepared {
+            root,
+            mounts,
+            network: runtime_network(template, definition, network)?,
+            hostname,
+            log: container_spec::log(definition, log_path.to_string_lossy().into_owned())?,
+            namespace_owner: owner.map(|owner| owner.name.to_string()),
+        },
+    )
+}
+
+/// The writable layer stays over restarts in place; overlayfs wants a new work folder each time.
+fn root(folder: &Path, run: u32, content: &Content) -> io::Result<Root> {
+    let (upper, work) = (folder.join("upper"), folder.join(format!("work-{run}")));
+    // One that an agent made before it died was perhaps used already.
+    match fs::remove_dir_all(&work) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    make_folder(folder)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(&upper)?;
+    make_folder(&work)?;
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    Ok(Root::Layers {
+        lower: content.layers.iter().map(|layer| text(layer)).collect(),
+        upper: text(&upper),
+        work: text(&work),
+    })
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn runtime_network(
+    template: &Template,
+    definition: &ContainerDefinition,
+    network: Option<&NetworkRecord>,
+) -> Result<Network, ContainerReason> {
+    match (container_spec::network_kind(template, definition), network) {
+        (NetworkMode::Host, _) => Ok(Network::Host),
+        (NetworkMode::None, _) => Ok(Network::None),
+        (_, Some(network)) => Ok(Network::Path(network.path.clone())),
+        (_, None) => Err(reason::of(
+            ReasonName::ContainerNetworkingError,
+            "its network is gone",
+        )),
+    }
+}
+
+pub(crate) fn hostname(cx: &Context, record: &Record, at: usize) -> String {
+    let template = &record.assignment.definition.template;
+    let spec = &record.assignment.spec;
+    let own = template.containers[at]
+        .hostname
+        .clone()
+        .filter(|name| !name.is_empty());
+    let address = record.network(Scope::Task).and_then(NetworkRecord::address);
+    match (template.network(), address) {
+        (NetworkMode::Awsvpc, Some(address)) => {
+            sandbox_id::private_dns_name(address, &cx.options.region)
+        }
+        (NetworkMode::Host, _) => own.unwrap_or_else(|| cx.node.name.clone()),
+        // As container engines: the beginning of its id.
+        _ => own.unwrap_or_else(|| {
+            let id = spec.containers.get(at).map(|id| format!("{:032x}", id.0));
+            id.map_or_else(|| record.sandbox.clone(), |id| id[..12].to_owned())
+        }),
+    }
+}
+
+/// Links by alias and name, then the definition's extra hosts.
+fn names(
+    record: &Record,
+    template: &Template,
+    definition: &ContainerDefinition,
+) -> Result<Vec<(String, IpAddr)>, ContainerReason> {
+    let mut names = Vec::new();
+    for link in definition.links.iter().flatten() {
+        let (name, alias) = link.split_once(':').unwrap_or((link, link));
+        let at = template
+            .containers
+            .iter()
+            .position(|c| c.name.as_str() == name);
+        let address = at
+            .and_then(|at| record.network(Scope::Container(at)))
+            .and_then(NetworkRecord::address);
+        let Some(address) = address else {
+            let detail = format!("could not get container for {name}: it has no address");
+            return Err(reason::of(ReasonName::CannotCreateContainerError, detail));
+        };
+        names.push((alias.to_owned(), IpAddr::V4(address)));
+        if alias != name {
+            names.push((name.to_owned(), IpAddr::V4(address)));
+        }
+    }
+    for host in definition.extra_hosts.iter().flatten() {
+        let address: IpAddr = host.ip_address.parse().map_err(|_| {
+            let detail = format!("invalid IP address in extraHosts: {:?}", host.ip_address);
+            reason::of(ReasonName::CannotCreateContainerError, detail)
+        })?;
+        names.push((host.hostname.clone(), address));
+    }
+    Ok(names)
+}
+
+fn with_own_servers(
+    mut conf: ResolvConf,
+    definition: &ContainerDefinition,
+) -> Result<ResolvConf, ContainerReason> {
+    if let Some(servers) = definition
+        .dns_servers
+        .as_ref()
+        .filter(|list| !list.is_empty())
+    {
+        let parsed: Result<Vec<IpAddr>, _> = servers.iter().map(|server| server.parse()).collect();
+        conf.nameservers = parsed.map_err(|_| {
+            let detail = format!("invalid IP address in dnsServers: {servers:?}");
+            reason::of(ReasonName::CannotCreateContainerError, detail)
+        })?;
+    }
+    if let Some(domains) = definition
+        .dns_search_domains
+        .as_ref()
+        .filter(|list| !list.is_empty())
+    {
+        conf.search = domains.clone();
+    }
+    Ok(conf)
+}
