@@ -52,8 +52,7 @@ async fn end_server(data: &Path) -> Result<()> {
     let Some(endpoint) = Endpoint::find(data)? else {
         return Ok(());
     };
-    let alive = || Path::new(&format!("/proc/{}", endpoint.pid)).exists();
-    if !alive() || !is_windlass(endpoint.pid) {
+    if !endpoint.is_served() {
         Endpoint::remove(data);
         return Ok(());
     }
@@ -62,7 +61,7 @@ async fn end_server(data: &Path) -> Result<()> {
     kill_process(pid, Signal::TERM)
         .with_context(|| format!("stopping the server, process {}", endpoint.pid))?;
     let asked = Instant::now();
-    while alive() {
+    while endpoint.is_served() {
         if asked.elapsed() > SERVER_TIMEOUT {
             bail!(
                 "the server, process {}, does not end: end it, then try again",
@@ -72,10 +71,4 @@ async fn end_server(data: &Path) -> Result<()> {
         tokio::time::sleep(POLL).await;
     }
     Ok(())
-}
-
-/// The number may be another's by now.
-fn is_windlass(pid: u32) -> bool {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    name.trim() == "windlass"
 }

@@ -183,6 +183,23 @@ impl Endpoint {
         read_json(&data.join("endpoint"))
     }
 
+    /// Whether the process that wrote it still serves. A killed one leaves the file, its number may
+    /// be another's by now, and one that its parent has not collected serves nobody.
+    pub(crate) fn is_served(&self) -> bool {
+        if self.pid == std::process::id() {
+            return false;
+        }
+        // "PID (NAME) STATE ...": a name may hold parentheses itself.
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let Some((head, tail)) = stat.rsplit_once(')') else {
+            return false;
+        };
+        let name = head.split_once('(').map_or("", |(_, name)| name);
+        let own = fs::read_to_string("/proc/self/comm").unwrap_or_default();
+        let ended = tail.trim_start().starts_with(['Z', 'X']);
+        !ended && (name == "windlass" || name == own.trim())
+    }
+
     pub(crate) fn remove(data: &Path) {
         // Absent is what is wanted.
         let _ = fs::remove_file(data.join("endpoint"));

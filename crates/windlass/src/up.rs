@@ -6,7 +6,6 @@ use crate::plane::{Choices, Plane, make_private};
 use crate::preflight;
 use anyhow::{Context, Result, bail};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -98,8 +97,7 @@ fn refuse_second(data: &std::path::Path) -> Result<()> {
     let Some(endpoint) = Endpoint::find(data)? else {
         return Ok(());
     };
-    let alive = PathBuf::from(format!("/proc/{}", endpoint.pid)).exists();
-    if alive && endpoint.pid != std::process::id() {
+    if endpoint.is_served() {
         bail!(
             "{} is served already, at {} by process {}; stop it first, or use another --data",
             data.display(),
