@@ -68,7 +68,10 @@ pub enum Command {
     /// An agent that had nothing else to say is alive.
     Heartbeat(NodeId),
     /// Tasks that run on a node and that no assignment named.
-    Unassigned { node: NodeId, tasks: Vec<TaskId> },
+    Unassigned {
+        node: NodeId,
+        tasks: Vec<TaskId>,
+    },
     Report(Box<Report>),
     /// Stops every task: `windlass down`.
     StopEverything,
