@@ -4,8 +4,8 @@ use anyhow::{Result, bail};
 use std::fs;
 use std::path::Path;
 
-/// Older kernels lack system calls that a start needs. Source: measured, docs/requirements.md.
-const KERNEL_MIN: (u32, u32) = (5, 10);
+/// The first with mount_setattr, by which a shim seals its executable.
+const KERNEL_MIN: (u32, u32) = (5, 12);
 
 /// Checks all, and tells all that is wrong at once.
 pub(crate) fn check(data: &Path) -> Result<()> {
