@@ -72,6 +72,10 @@ fn detail(key: &std::ffi::CStr, value: &std::ffi::CStr) -> String {
 }
 
 /// mount(2) on the staging folder, a detached copy, unmount.
+///
+/// Where the host's mounts are shared, as systemd makes them, so is the new one, and a copy joins
+/// its peers: pivot_root would refuse it, and what a container mounts on it would reach them. It is
+/// made private before it is copied.
 fn classic(
     layers: &[CString],
     upper: &CString,
@@ -82,7 +86,8 @@ fn classic(
     let staging = cstring("rootfs", &staging.to_string_lossy())?;
     let mounted: Sys<RawFd> = kernel::mount(c"overlay", &staging, c"overlay", 0, &options)
         .and_then(|()| {
-            let tree = kernel::open_tree(libc::AT_FDCWD, &staging, false);
+            let tree = kernel::mount(c"", &staging, c"", libc::MS_PRIVATE, c"")
+                .and_then(|()| kernel::open_tree(libc::AT_FDCWD, &staging, false));
             let _ = kernel::detach(&staging);
             tree
         });
