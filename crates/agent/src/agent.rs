@@ -7,7 +7,7 @@ use crate::images::Images;
 use crate::ledger::{self, Ledger, Record};
 use crate::limits::{ENDED_PER_LOG_SWEEP, SWEEP_RETRY};
 use crate::logs::Logs;
-use crate::machine::{self, Identity};
+use crate::machine::{self, Identity, Share};
 use crate::reason;
 use crate::reporter::Reporter;
 use crate::worker::{Message, Worker, evidence, new_record};
@@ -42,8 +42,7 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Host paths that volumes may have though they are refused otherwise.
     pub allowed_host_paths: Vec<PathBuf>,
-    /// 1.0 promises the processors there are.
-    pub cpu_overcommit: f64,
+    pub share: Share,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +100,7 @@ impl Agent {
         network: Arc<dyn Driver>,
         images: Arc<dyn Images>,
     ) -> Result<Agent, Error> {
-        let node = machine::facts(&options.identity, options.cpu_overcommit)?;
+        let node = machine::facts(&options.identity, options.share)?;
         let ledger = Ledger::open(&options.run_dir)?;
         let own = [options.run_dir.as_path(), options.data_dir.as_path()];
         let cx = Arc::new(Context {

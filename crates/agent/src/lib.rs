@@ -41,5 +41,5 @@ mod worker;
 pub use agent::{Agent, Error, Options};
 pub use images::Images;
 pub use logs::Logs;
-pub use machine::{Identity, facts};
+pub use machine::{Identity, Share, facts};
 pub use task_network::surviving as surviving_networks;

@@ -69,11 +69,20 @@ pub const LOG_DRIVERS: &[&str] = &[
     "syslog",
 ];
 
-/// What the agent registers. `cpu_overcommit` multiplies the processors: 1.0 promises what there is.
+/// How much of the machine tasks may have.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Multiplies the processors: 1.0 promises what there is.
+    pub cpu_overcommit: f64,
+    /// MiB that tasks may not have; `None` keeps a tenth back, at most [`HOST_RESERVE_MIB_MAX`].
+    pub reserve_memory_mib: Option<u64>,
+}
+
+/// What the agent registers.
 ///
 /// # Errors
 /// /proc does not answer as Linux does.
-pub fn facts(identity: &Identity, cpu_overcommit: f64) -> Result<Node, Error> {
+pub fn facts(identity: &Identity, share: Share) -> Result<Node, Error> {
     let name = match &identity.name {
         Some(name) => name.clone(),
         None => read("/proc/sys/kernel/hostname")?.trim().to_owned(),
@@ -87,7 +96,7 @@ pub fn facts(identity: &Identity, cpu_overcommit: f64) -> Result<Node, Error> {
         id: identity.id,
         name,
         boot: boot()?,
-        total: resources(cpu_overcommit)?,
+        total: resources(share)?,
         attributes,
         availability_zone: identity.availability_zone.clone(),
         agent_version: identity.agent_version.clone(),
@@ -120,11 +129,13 @@ pub(crate) fn open_files_max() -> u64 {
     hard.and_then(|hard| hard.parse().ok()).unwrap_or(u64::MAX)
 }
 
-fn resources(cpu_overcommit: f64) -> Result<Resources, Error> {
+fn resources(share: Share) -> Result<Resources, Error> {
     let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let cpu_units = (processors.saturating_mul(1_024) as f64 * cpu_overcommit.max(0.0)) as u64;
+    let cpu_units =
+        (processors.saturating_mul(1_024) as f64 * share.cpu_overcommit.max(0.0)) as u64;
     let memory_mib = memory_mib()?;
-    let reserve = (memory_mib / 10).min(HOST_RESERVE_MIB_MAX);
+    let usual = (memory_mib / 10).min(HOST_RESERVE_MIB_MAX);
+    let reserve = share.reserve_memory_mib.unwrap_or(usual);
     let ports = RESERVED_TCP
         .iter()
         .map(|port| HostPort {
@@ -203,8 +214,12 @@ mod tests {
             agent_version: "0".into(),
             attributes: Vec::new(),
         };
-        let node = facts(&identity, 1.0).unwrap();
-        let double = facts(&identity, 2.0).unwrap();
+        let share = |cpu_overcommit| Share {
+            cpu_overcommit,
+            reserve_memory_mib: Some(100),
+        };
+        let node = facts(&identity, share(1.0)).unwrap();
+        let double = facts(&identity, share(2.0)).unwrap();
         assert!(node.total.cpu_units >= 1_024 && node.total.memory_mib > 0);
         assert_eq!(double.total.cpu_units, node.total.cpu_units * 2);
         assert_eq!(node.boot, boot().unwrap());

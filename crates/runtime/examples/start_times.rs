@@ -1,7 +1,7 @@
 //! How long a start and an exec take on this machine, from the call to execve, in milliseconds.
 //! Needs root and busybox-static. `cargo run --release -p windlass-runtime --example start_times [n]`
 
-#[allow(dead_code, reason = "the tests use more of it")]
+#[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/start_cases/bed.rs"]
 mod bed;
 

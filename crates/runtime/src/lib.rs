@@ -137,10 +137,16 @@ pub enum Error {
     ShimDead(SandboxId),
     #[error("the shim of sandbox {sandbox} has not answered for {seconds} seconds")]
     Mute { sandbox: SandboxId, seconds: u64 },
-    #[error("the connection to the shim of sandbox {0} was lost before its answer; list the sandboxes")]
+    #[error(
+        "the connection to the shim of sandbox {0} was lost before its answer; list the sandboxes"
+    )]
     Disconnected(SandboxId),
     #[error("sandbox {sandbox}: {what} could not be removed: {reason}")]
-    Left { sandbox: SandboxId, what: String, reason: String },
+    Left {
+        sandbox: SandboxId,
+        what: String,
+        reason: String,
+    },
     #[error("{what}: {reason}")]
     Host { what: String, reason: String },
 }
@@ -154,11 +160,15 @@ impl std::fmt::Display for SandboxId {
 /// Whether `id` may name a sandbox: it becomes a folder and a cgroup.
 pub(crate) fn is_sandbox_id(id: &str) -> bool {
     (1..=24).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
 /// Whether `name` may name a container.
 pub(crate) fn is_container_name(name: &str) -> bool {
     (1..=255).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }

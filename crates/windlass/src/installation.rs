@@ -99,7 +99,10 @@ impl Installation {
         if self.subnet.as_deref() == Some(subnet) {
             return Ok(());
         }
-        let known = Installation { subnet: Some(subnet.to_owned()), ..self.clone() };
+        let known = Installation {
+            subnet: Some(subnet.to_owned()),
+            ..self.clone()
+        };
         write_json(&data.join("installation.json"), &known, 0o644)
     }
 

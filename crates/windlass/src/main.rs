@@ -14,7 +14,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
     if windlass_runtime::start::is_init(&std::env::args_os().next().unwrap_or_default()) {
-        windlass_runtime::start::init_main(std::env::args_os().skip(1));
+        windlass_runtime::start::init_main(std::env::args_os().skip(1), std::env::var_os("PATH"));
     }
     // Roles of processes that enter containers come first: they must not have threads.
     if args.nth(1).is_some_and(|role| role == "shim") {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use windlass_agent::images::stored::Stored;
-use windlass_agent::{Agent, Identity, Logs};
+use windlass_agent::{Agent, Identity, Logs, Share};
 use windlass_image::{Mirrors, PullOptions};
 use windlass_model::cluster::ContainerInsights;
 use windlass_model::command::{Command, CreateCluster, Request};
@@ -202,7 +202,10 @@ async fn open_network(
     choices: &Choices,
     run_dir: &Path,
 ) -> Result<Network> {
-    let chosen = choices.subnet.clone().or_else(|| installation.subnet.clone());
+    let chosen = choices
+        .subnet
+        .clone()
+        .or_else(|| installation.subnet.clone());
     if let Some(subnet) = chosen {
         let network = try_network(installation, run_dir, &subnet).await?;
         installation.remember_subnet(&choices.data, &subnet)?;
@@ -219,7 +222,9 @@ async fn open_network(
             Err(err) => return Err(err).context("opening the tasks' network"),
         }
     }
-    Err(anyhow!("no address range is free: choose one with --subnet ({refused:?})"))
+    Err(anyhow!(
+        "no address range is free: choose one with --subnet ({refused:?})"
+    ))
 }
 
 /// The outer error is about the settings, the inner one about the range.
@@ -260,7 +265,10 @@ fn agent_options(
         run_dir,
         data_dir: choices.data.clone(),
         allowed_host_paths: Vec::new(),
-        cpu_overcommit: choices.cpu_overcommit,
+        share: Share {
+            cpu_overcommit: choices.cpu_overcommit,
+            reserve_memory_mib: choices.reserve_memory_mib,
+        },
     }
 }
 

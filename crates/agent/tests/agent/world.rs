@@ -66,7 +66,10 @@ impl World {
             run_dir: self.folder.path().join("run"),
             data_dir: self.folder.path().join("data"),
             allowed_host_paths: Vec::new(),
-            cpu_overcommit: 1.0,
+            share: windlass_agent::Share {
+                cpu_overcommit: 1.0,
+                reserve_memory_mib: None,
+            },
         };
         let agent = Agent::open(
             options,

@@ -25,7 +25,7 @@ const IMAGE: &str = concat!(
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     if args.first().is_some_and(start::is_init) {
-        start::init_main(args.into_iter().skip(1));
+        start::init_main(args.into_iter().skip(1), std::env::var_os("PATH"));
     }
     match args.get(1).and_then(|arg| arg.to_str()) {
         Some("shim") => shim::main(args),

@@ -88,7 +88,10 @@ impl Machine {
             run_dir,
             data_dir: self.data.path().to_owned(),
             allowed_host_paths: Vec::new(),
-            cpu_overcommit: 1.0,
+            share: windlass_agent::Share {
+                cpu_overcommit: 1.0,
+                reserve_memory_mib: None,
+            },
         };
         let opened = Agent::open(
             options,

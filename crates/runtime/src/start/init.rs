@@ -24,8 +24,9 @@ pub fn is_init(arg0: &OsString) -> bool {
     arg0.as_bytes() == ROLE_NAME.as_bytes()
 }
 
-/// The init. `args` are the program's own: its command first.
-pub fn init_main(args: impl IntoIterator<Item = OsString>) -> ! {
+/// The init. `args` are the program's own: its command first. `path` is the PATH of the container's
+/// environment, which is this process's own.
+pub fn init_main(args: impl IntoIterator<Item = OsString>, path: Option<OsString>) -> ! {
     let args: Vec<CString> = args
         .into_iter()
         .filter_map(|arg| CString::new(arg.into_vec()).ok())
@@ -38,7 +39,7 @@ pub fn init_main(args: impl IntoIterator<Item = OsString>) -> ! {
     let _ = kernel::set_cloexec(REPORT, true);
     // Orphans come to this process even where it is not process 1.
     let _ = kernel::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
-    let candidates = candidates(&args[0]);
+    let candidates = candidates(&args[0], &path.unwrap_or_default());
     // Blocked signals wait until they are asked for, so none is lost before the program exists.
     let _ = kernel::set_signal_mask(!0);
     match kernel::fork() {
@@ -59,11 +60,10 @@ fn exec_failure(errno: i32) -> Failure {
     }
 }
 
-fn candidates(command: &CString) -> Vec<CString> {
+fn candidates(command: &CString, path: &OsString) -> Vec<CString> {
     if command.as_bytes().contains(&b'/') {
         return vec![command.clone()];
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
     path.as_bytes()
         .split(|b| *b == b':')
         .map(|folder| if folder.is_empty() { b"." } else { folder })

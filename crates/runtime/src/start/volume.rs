@@ -1,10 +1,11 @@
 //! Volumes and memory file systems: checks of targets and options, and the sources as detached
 //! mounts.
 //!
-//! A bind takes its submounts along, and read-only means all of them. Binds of a container that is
-//! not privileged are `nodev` and `nosuid`: a volume passes between containers of different users
-//! and confinement, and one must not hand the other a program that makes it root. A memory file
-//! system is `nosuid`, `nodev` and `noexec` unless its options say otherwise, as in the field.
+//! The source of a bind is a resolved path: a link in it is refused. A bind takes its submounts
+//! along, and read-only means all of them. Binds of a container that is not privileged are `nodev`
+//! and `nosuid`: a volume passes between containers of different users and confinement, and one must
+//! not hand the other a program that makes it root. A memory file system is `nosuid`, `nodev` and
+//! `noexec` unless its options say otherwise, as in the field.
 
 use std::ffi::CString;
 use std::os::fd::AsRawFd;
@@ -12,7 +13,7 @@ use std::os::fd::AsRawFd;
 use super::container::{Source, VOLUMES_MAX, Volume};
 use super::kernel::{
     self, ATTR_NOATIME, ATTR_NODEV, ATTR_NODIRATIME, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY,
-    ATTR_STRICTATIME,
+    ATTR_STRICTATIME, RESOLVE_NO_SYMLINKS,
 };
 use super::path::Kind;
 use super::{OrFailed, StartError, cstring, failed, owned};
@@ -117,7 +118,18 @@ fn bind(source: &str, readonly: bool, privileged: bool) -> Result<(Kind, Source)
             format!("source {source:?} is not absolute"),
         ));
     }
-    let tree = kernel::open_tree(libc::AT_FDCWD, &cstring("mount", source)?, true)
+    // Who asks has resolved and judged the path. A link in it came since, perhaps from a container
+    // that shares a folder on the way, and would lead past that judgement.
+    let place = kernel::openat2(
+        libc::AT_FDCWD,
+        &cstring("mount", source)?,
+        libc::O_PATH,
+        0,
+        RESOLVE_NO_SYMLINKS,
+    )
+    .map(owned)
+    .or_failed("mount", || source.to_owned())?;
+    let tree = kernel::open_tree(place.as_raw_fd(), c"", true)
         .map(owned)
         .or_failed("mount", || source.to_owned())?;
     let mut attributes = if privileged {

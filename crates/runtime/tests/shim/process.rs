@@ -12,7 +12,7 @@ fn main() {
     let mut args = std::env::args_os();
     let arg0 = args.next().unwrap_or_default();
     if start::is_init(&arg0) {
-        start::init_main(args);
+        start::init_main(args, std::env::var_os("PATH"));
     }
     let args: Vec<OsString> = std::env::args_os().collect();
     let root = args.get(2).map(|root| root.to_string_lossy().into_owned());

@@ -12,6 +12,7 @@ mod failures;
 mod hostile;
 mod lifecycle;
 mod oracle;
+mod pressure;
 mod probe;
 mod sharing;
 mod version2;
@@ -26,7 +27,7 @@ fn main() {
     let mut args = std::env::args_os();
     let arg0 = args.next().unwrap_or_default();
     if windlass_runtime::start::is_init(&arg0) {
-        windlass_runtime::start::init_main(args);
+        windlass_runtime::start::init_main(args, std::env::var_os("PATH"));
     }
     let rest: Vec<OsString> = args.collect();
     if rest.first().is_some_and(|arg| arg == "probe") {
@@ -45,6 +46,7 @@ fn main() {
         hostile::CASES,
         sharing::CASES,
         oracle::CASES,
+        pressure::CASES,
         version2::CASES,
     ]
     .concat();

@@ -8,11 +8,13 @@ const SKIPPED: [i64; 5] = [15, 56, 57, 58, 435];
 const NUMBERS: i64 = 475;
 
 /// `calls`: one line a call, number and errno. `watch`: what is seen of other processes.
+/// `exchange`: a folder and a link changing places. `escapes`: ways to the host, and what answered.
 pub(crate) fn main(args: &[OsString]) {
     match args.first().and_then(|arg| arg.to_str()) {
         Some("calls") => calls(),
         Some("watch") => watch(),
         Some("exchange") => exchange(),
+        Some("escapes") => escapes(),
         other => panic!("no probe {other:?}"),
     }
 }
@@ -94,4 +96,83 @@ fn exchange() {
     loop {
         let _ = renameat_with(CWD, "/data/sub", CWD, "/data/link", RenameFlags::EXCHANGE);
     }
+}
+
+/// Tries what would reach the host's kernel or clock, and prints what succeeded.
+fn escapes() {
+    use std::fs;
+    for path in [
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sys/kernel/modprobe",
+        "/proc/sys/kernel/hotplug",
+        "/proc/sys/vm/overcommit_memory",
+        "/proc/sys/fs/binfmt_misc/register",
+        "/proc/sysrq-trigger",
+        "/sys/kernel/uevent_helper",
+        "/sys/kernel/mm/ksm/run",
+        "/sys/fs/cgroup/cgroup.procs",
+        "/sys/fs/cgroup/memory/release_agent",
+        "/sys/fs/cgroup/memory/notify_on_release",
+        "/sys/fs/cgroup/memory/cgroup.procs",
+        "/sys/fs/cgroup/devices/devices.allow",
+    ] {
+        if fs::OpenOptions::new().write(true).open(path).is_ok() {
+            println!("opened {path}");
+        }
+    }
+    let flags = |bits: i32| i64::from(bits);
+    for (name, number, arguments) in [
+        (
+            "unshare user",
+            libc::SYS_unshare,
+            [flags(libc::CLONE_NEWUSER), 0, 0, 0],
+        ),
+        (
+            "unshare mount",
+            libc::SYS_unshare,
+            [flags(libc::CLONE_NEWNS), 0, 0, 0],
+        ),
+        (
+            "clone user",
+            libc::SYS_clone,
+            [flags(libc::CLONE_NEWUSER) | 17, 0, 0, 0],
+        ),
+        (
+            "remount proc",
+            libc::SYS_mount,
+            [0, c"/proc".as_ptr() as i64, 0, 0x20],
+        ),
+        ("keyctl", libc::SYS_keyctl, [0, -3, 1, 0]),
+        ("vsock", libc::SYS_socket, [40, 1, 0, 0]),
+        ("alg", libc::SYS_socket, [38, 5, 0, 0]),
+        (
+            "set time",
+            libc::SYS_clock_settime,
+            [0, [0i64, 0].as_ptr() as i64, 0, 0],
+        ),
+        ("reboot", libc::SYS_reboot, [0, 0, 0, 0]),
+        (
+            "module",
+            libc::SYS_finit_module,
+            [0, c"".as_ptr() as i64, 0, 0],
+        ),
+        ("swap", libc::SYS_swapoff, [c"/x".as_ptr() as i64, 0, 0, 0]),
+        ("bpf", libc::SYS_bpf, [0, 0, 0, 0]),
+        ("perf", libc::SYS_perf_event_open, [0, 0, 0, 0]),
+        ("handle", libc::SYS_open_by_handle_at, [0, 0, 0, 0]),
+        ("io_uring", libc::SYS_io_uring_setup, [1, 0, 0, 0]),
+        // The upper half of the numbers is the other calling convention, which has rules of its own.
+        (
+            "socket by x32",
+            libc::SYS_socket | 0x4000_0000,
+            [38, 5, 0, 0],
+        ),
+    ] {
+        let answer = verdict(number, arguments);
+        let refused = [libc::EPERM, libc::ENOSYS].map(|errno| errno.to_string());
+        if !refused.contains(&answer) {
+            println!("{name}: {answer}");
+        }
+    }
+    println!("done");
 }

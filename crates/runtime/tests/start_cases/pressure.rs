@@ -1,0 +1,165 @@
+//! Containers that take all they get: processes, memory, and paths of the host while they change.
+
+use std::fs;
+
+use crate::Case;
+use crate::bed::{Bed, process};
+use windlass_runtime::spec::{Exit, Limits, Mount, MountKind};
+
+pub(crate) const CASES: &[Case] = &[
+    (
+        "a_fork_bomb_stays_in_its_group",
+        a_fork_bomb_stays_in_its_group,
+    ),
+    ("memory_files_are_charged", memory_files_are_charged),
+    ("memory_files_are_sized", memory_files_are_sized),
+    ("a_source_that_becomes_a_link", a_source_that_becomes_a_link),
+    ("no_way_to_the_host", no_way_to_the_host),
+];
+
+/// Every process of the bomb tries to become two. Beside it another container lives on, and the
+/// bomb ends as a whole.
+fn a_fork_bomb_stays_in_its_group() {
+    let mut bed = Bed::new();
+    let neighbour = bed.spec("exec sleep 1000");
+    let neighbour_spec = neighbour.clone();
+    let neighbour = bed.start(&neighbour);
+    let mut spec = bed.spec("b() { b 2>/dev/null & b 2>/dev/null & wait; }; b");
+    spec.limits = Limits {
+        pids: Some(40),
+        memory_bytes: Some(256 << 20),
+        ..Limits::default()
+    };
+    let bomb = bed.start(&spec);
+    let inside = process(&["sh", "-c", "echo alive; ls -d /proc/[0-9]* | wc -l"]);
+    for _ in 0..5 {
+        let (exit, text) = bed.exec(&neighbour, &neighbour_spec, &inside).unwrap();
+        assert_eq!(exit, Exit::Code(0));
+        assert!(text.starts_with("alive\n"), "{text}");
+    }
+    let group = format!("/proc/{}/cgroup", bomb.pid);
+    if let Ok(groups) = fs::read_to_string(group) {
+        for line in groups
+            .lines()
+            .filter(|line| line.contains("pids") || line.starts_with("0::"))
+        {
+            let path = line.rsplit(':').next().unwrap();
+            for root in ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"] {
+                let current = fs::read_to_string(format!("{root}{path}/pids.current"));
+                if let Ok(current) = current {
+                    assert!(current.trim().parse::<u32>().unwrap() <= 40, "{current}");
+                }
+            }
+        }
+    }
+    bed.stop(&bomb);
+    bed.stop(&neighbour);
+}
+
+fn tmpfs(spec: &mut windlass_runtime::spec::ContainerSpec, size_bytes: u64) {
+    spec.mounts = vec![Mount {
+        target: "/cache".into(),
+        kind: MountKind::Tmpfs {
+            size_bytes,
+            options: Vec::new(),
+        },
+        readonly: false,
+    }];
+}
+
+/// What lies in memory belongs to the container that wrote it: it ends, its neighbour does not.
+fn memory_files_are_charged() {
+    let mut bed = Bed::new();
+    let neighbour = bed.spec("exec sleep 1000");
+    let neighbour_spec = neighbour.clone();
+    let neighbour = bed.start(&neighbour);
+    for folder in ["/dev/shm", "/cache"] {
+        let mut spec = bed.spec("");
+        let file = format!("of={folder}/file");
+        spec.process.args = process(&["dd", "if=/dev/zero", &file, "bs=1M", "count=200"]).args;
+        spec.limits = Limits {
+            memory_bytes: Some(32 << 20),
+            swap_bytes: Some(0),
+            ..Limits::default()
+        };
+        spec.shm_bytes = Some(256 << 20);
+        tmpfs(&mut spec, 256 << 20);
+        let (exit, text) = bed.run(&spec).unwrap();
+        assert_eq!(exit, Exit::Signal(9), "{folder}: {text}");
+    }
+    let alive = process(&["true"]);
+    let (exit, _) = bed.exec(&neighbour, &neighbour_spec, &alive).unwrap();
+    assert_eq!(exit, Exit::Code(0));
+    bed.stop(&neighbour);
+}
+
+fn memory_files_are_sized() {
+    let mut bed = Bed::new();
+    let mut spec = bed.spec(
+        "for f in /dev/shm /cache /dev; do \
+           dd if=/dev/zero of=$f/file bs=1M count=80 2>/dev/null; stat -c %s $f/file; done",
+    );
+    spec.shm_bytes = Some(4 << 20);
+    tmpfs(&mut spec, 2 << 20);
+    assert_eq!(bed.output(&spec), "4194304\n2097152\n67108864\n");
+}
+
+/// A container shares the folder that holds the source of another's volume, and keeps exchanging
+/// that source for a link. What is mounted is the folder, or the start is refused.
+fn a_source_that_becomes_a_link() {
+    let mut bed = Bed::new();
+    let data = bed.folder.join("data");
+    fs::create_dir_all(data.join("sub")).unwrap();
+    fs::write(data.join("sub/own"), "").unwrap();
+    let volume = |target: &str, source: &std::path::Path| Mount {
+        target: target.into(),
+        kind: MountKind::Bind {
+            source: source.display().to_string(),
+        },
+        readonly: false,
+    };
+    let mut racer = bed.spec("");
+    racer.process.args = process(&["/probe", "probe", "exchange"]).args;
+    racer.mounts = vec![volume("/data", &data)];
+    let running = bed.start(&racer);
+    let (mut good, mut refused) = (0, 0);
+    for _ in 0..100 {
+        let mut spec = bed.spec("ls /v");
+        spec.mounts = vec![volume("/v", &data.join("sub"))];
+        match bed.run(&spec) {
+            Ok((_, text)) => {
+                assert_eq!(text, "own\n");
+                good += 1;
+            }
+            Err(error) => {
+                assert_eq!(error.stage, "mount", "{error}");
+                assert!(
+                    [libc::ELOOP, libc::EAGAIN].contains(&error.errno),
+                    "{error}"
+                );
+                refused += 1;
+            }
+        }
+    }
+    bed.stop(&running);
+    assert!(good > 0 && refused > 0, "{good} {refused}");
+}
+
+/// Root with the field's capabilities, in the main program and in an exec.
+fn no_way_to_the_host() {
+    let mut bed = Bed::new();
+    let spec = bed.spec("/probe probe escapes; exec sleep 1000");
+    let running = bed.start(&spec);
+    let probe = process(&["/probe", "probe", "escapes"]);
+    let (_, exec) = bed.exec(&running, &spec, &probe).unwrap();
+    assert_eq!(exec, "done\n");
+    bed.stop(&running);
+    let mut main = bed.spec("");
+    main.process.args = probe.args;
+    assert_eq!(bed.output(&main), "done\n");
+    // As another user too, who may at most do the same.
+    main = bed.spec("");
+    main.process.args = process(&["/probe", "probe", "escapes"]).args;
+    main.process.user = "web".into();
+    assert_eq!(bed.output(&main), "done\n");
+}
