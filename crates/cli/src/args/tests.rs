@@ -1,0 +1,137 @@
+//! Command lines as people type them, right and wrong.
+
+use super::*;
+
+fn line(text: &str) -> Result<Args, clap::Error> {
+    read(
+        std::iter::once("windlass")
+            .chain(text.split_whitespace())
+            .map(OsString::from),
+    )
+}
+
+fn verb(text: &str) -> Verb {
+    line(text)
+        .unwrap_or_else(|err| panic!("{text}: {err}"))
+        .verb
+}
+
+#[test]
+fn the_definition_is_consistent() {
+    Args::command().debug_assert();
+}
+
+#[test]
+fn every_verb_has_examples() {
+    for verb in Args::command().get_subcommands() {
+        let help = verb
+            .get_after_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let name = verb.get_name();
+        assert!(help.contains(&format!("windlass {name}")), "{name}: {help}");
+    }
+}
+
+#[test]
+fn up_has_defaults_and_takes_lists() {
+    let Verb::Up(up) = verb("up") else { panic!() };
+    assert_eq!(
+        (up.listen.to_string().as_str(), up.clusters.as_slice()),
+        (LISTEN_DEFAULT, &["default".to_owned()][..])
+    );
+    assert_eq!(
+        (up.cpu_overcommit, up.detach, up.reserve_memory),
+        (1.0, false, None)
+    );
+    let args = line(
+        "up --data /d --cluster a,b --cpu-overcommit 2.5 --subnet 10.1.0.0/16 --detach \
+         --registry-mirror docker.io=m:5000 --registry-mirror quay.io=n --reserve-memory 512",
+    )
+    .unwrap();
+    assert_eq!(args.data_or_default(), Path::new("/d"));
+    let Verb::Up(up) = args.verb else { panic!() };
+    assert_eq!(
+        (up.clusters, up.cpu_overcommit, up.reserve_memory),
+        (vec!["a".into(), "b".into()], 2.5, Some(512))
+    );
+    assert_eq!(
+        up.subnet.map(|it| it.to_string()).as_deref(),
+        Some("10.1.0.0/16")
+    );
+    let second = Mirror {
+        registry: "quay.io".into(),
+        mirror: "n".into(),
+    };
+    assert_eq!(up.registry_mirrors.get(1), Some(&second));
+    assert_eq!(
+        line("down").unwrap().data_or_default(),
+        Path::new(DATA_DEFAULT)
+    );
+}
+
+#[test]
+fn run_takes_a_command_either_way() {
+    for text in ["run web --command sh -c true", "run web -- sh -c true"] {
+        let Verb::Run(run) = verb(text) else { panic!() };
+        assert_eq!(run.words(), ["sh", "-c", "true"], "{text}");
+    }
+    let Verb::Run(run) = verb("run web:3 --count 2 --env A=b=c --env E= --cpu 256 --detach") else {
+        panic!()
+    };
+    assert_eq!(
+        (run.source.as_str(), run.count, run.detach),
+        ("web:3", 2, true)
+    );
+    let vars = [
+        ("A".to_owned(), "b=c".to_owned()),
+        ("E".to_owned(), String::new()),
+    ];
+    assert_eq!(run.vars, vars);
+}
+
+#[test]
+fn data_goes_before_or_after_the_verb() {
+    for text in ["--data /d ps", "ps --data /d", "images ls --data /d"] {
+        assert_eq!(
+            line(text).unwrap().data.as_deref(),
+            Some(Path::new("/d")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn wrong_lines_are_usage() {
+    for text in [
+        "",
+        "nonsense",
+        "up --listen 7737",
+        "up --subnet 10.0.0.1/16",
+        "up --subnet 10.0.0.0/31",
+        "up --registry-mirror docker.io",
+        "up --cpu-overcommit 0",
+        "up --cpu-overcommit nan",
+        "run",
+        "run web --count 0",
+        "run web --env NOVALUE",
+        "run web --env =x",
+        "run web --launch-type NONE",
+        "stop",
+        "wait 3f paused",
+        "ps --output yaml",
+        "logs --tail -1 3f",
+        "nodes add",
+        "env --shell tcsh",
+        "completion tcsh",
+    ] {
+        let words = std::iter::once("windlass")
+            .chain(text.split_whitespace())
+            .map(OsString::from);
+        assert_eq!(parse(words).unwrap_err(), USAGE, "{text}");
+    }
+    assert_eq!(
+        parse(["windlass", "--help"].map(OsString::from)).unwrap_err(),
+        0
+    );
+}

@@ -1,0 +1,156 @@
+//! The verbs that need the machine: their arguments alone, the executable does them.
+
+use super::LISTEN_DEFAULT;
+use clap::Args;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  sudo windlass up                                       until Ctrl-C; tasks run on afterwards
+  sudo windlass up --detach --data /srv/windlass
+  sudo windlass up --cluster default,batch --reserve-memory 1024
+  sudo windlass up --registry-mirror docker.io=mirror.example.com:5000";
+
+/// Serve the ECS API here and run tasks on this machine.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = UP_EXAMPLES)]
+pub struct UpArgs {
+    /// Address and port of the API. Other machines reach it only when it is not loopback.
+    #[arg(long, value_name = "ADDR", default_value = LISTEN_DEFAULT)]
+    pub listen: SocketAddr,
+    /// Return once the API serves, and leave the server running.
+    #[arg(long)]
+    pub detach: bool,
+    /// Account in ARNs, 12 digits. Fixed at the first start [default: 000000000000].
+    #[arg(long, value_name = "ID")]
+    pub account_id: Option<String>,
+    /// Region in ARNs. Fixed at the first start [default: us-east-1].
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+    /// Clusters in which this machine is a container instance, separated by commas.
+    #[arg(
+        long = "cluster",
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "default"
+    )]
+    pub clusters: Vec<String>,
+    /// Promise the processors so many times over.
+    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = overcommit)]
+    pub cpu_overcommit: f64,
+    /// Network of awsvpc tasks, e.g. 10.88.0.0/16; one that is free is chosen otherwise.
+    #[arg(long, value_name = "CIDR")]
+    pub subnet: Option<Subnet>,
+    /// Pull what is of the first registry from the second; may be given for several registries.
+    #[arg(long = "registry-mirror", value_name = "HOST=HOST")]
+    pub registry_mirrors: Vec<Mirror>,
+    /// Memory that tasks may not have, in MiB.
+    #[arg(long, value_name = "MIB")]
+    pub reserve_memory: Option<u32>,
+}
+
+const DOWN_EXAMPLES: &str = "\
+Examples:
+  sudo windlass down
+  sudo windlass down --data /srv/windlass";
+
+/// Stop all tasks and the server.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = DOWN_EXAMPLES)]
+pub struct DownArgs {}
+
+const RESTORE_EXAMPLES: &str = "\
+Examples:
+  sudo windlass restore windlass.backup --data /srv/windlass     into a new folder
+  ssh old windlass backup - | sudo windlass restore - --data /srv/windlass";
+
+/// Make a data folder from a backup.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = RESTORE_EXAMPLES)]
+pub struct RestoreArgs {
+    /// What `windlass backup` wrote, or - for stdin.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// The highest factor: with more, even small tasks starve each other.
+const OVERCOMMIT_MAX: f64 = 100.0;
+
+fn overcommit(text: &str) -> Result<f64, String> {
+    let factor: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    match (0.1..=OVERCOMMIT_MAX).contains(&factor) {
+        true => Ok(factor),
+        false => Err(format!("a factor lies between 0.1 and {OVERCOMMIT_MAX}")),
+    }
+}
+
+/// An IPv4 network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    /// Has no bits beyond the prefix.
+    pub address: Ipv4Addr,
+    /// Bits.
+    pub prefix: u8,
+}
+
+impl FromStr for Subnet {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Subnet, String> {
+        let (address, prefix) = text
+            .split_once('/')
+            .ok_or("a network looks like 10.88.0.0/16")?;
+        let address: Ipv4Addr = address
+            .parse()
+            .map_err(|_| format!("{address} is no IPv4 address"))?;
+        let prefix = prefix
+            .parse::<u8>()
+            .ok()
+            .filter(|prefix| (8..=28).contains(prefix));
+        let prefix = prefix.ok_or("a prefix lies between /8 and /28")?;
+        let mask = u32::MAX << (32 - u32::from(prefix));
+        let network = Ipv4Addr::from(u32::from(address) & mask);
+        match network == address {
+            true => Ok(Subnet { address, prefix }),
+            false => Err(format!(
+                "{address} is a host in it: the network is {network}/{prefix}"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// A registry, and the one that is asked in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    pub registry: String,
+    pub mirror: String,
+}
+
+impl FromStr for Mirror {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Mirror, String> {
+        let wrong = "a mirror looks like docker.io=mirror.example.com:5000";
+        let (registry, mirror) = text.split_once('=').ok_or(wrong)?;
+        let is_host = |text: &str| {
+            let good = |b: u8| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b);
+            !text.is_empty() && text.bytes().all(good)
+        };
+        match is_host(registry) && is_host(mirror) {
+            true => Ok(Mirror {
+                registry: registry.to_owned(),
+                mirror: mirror.to_owned(),
+            }),
+            false => Err(wrong.to_owned()),
+        }
+    }
+}

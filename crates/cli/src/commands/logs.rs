@@ -1,0 +1,247 @@
+//! `logs`: what the containers of a task wrote.
+
+use super::Context;
+use crate::client::{Client, Pieces};
+use crate::failure::Failure;
+use crate::output::{Format, Output, Shown};
+use crate::task;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+const EXAMPLES: &str = "\
+Examples:
+  windlass logs 3f2a                     all there is, of all containers
+  windlass logs -f --tail 20 3f2a web    the last 20 lines of one container, and what comes
+  windlass logs 3f2a --output json       one record a line, with stream and time";
+
+/// Show the logs of a task.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct LogsArgs {
+    /// ARN, id, or a unique beginning of an id.
+    #[arg(value_name = "TASK")]
+    task: String,
+    /// Only this container.
+    #[arg(value_name = "CONTAINER")]
+    container: Option<String>,
+    /// Go on with new lines until the task's containers have ended.
+    #[arg(long, short)]
+    follow: bool,
+    /// Only the last so many lines of each container.
+    #[arg(long, value_name = "LINES")]
+    tail: Option<u32>,
+    /// Begin each line with its time.
+    #[arg(long, short)]
+    timestamps: bool,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// One record of GetLogs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) container: String,
+    pub(crate) stream: String,
+    pub(crate) timestamp: String,
+    pub(crate) text: String,
+    /// Whether the line goes on in the next record.
+    #[serde(default)]
+    pub(crate) partial: bool,
+}
+
+pub(crate) async fn run(args: LogsArgs, context: &mut Context<'_>) -> Result<(), Failure> {
+    let client = context.client()?;
+    let found = task::find(&client, &args.task).await?;
+    let containers = found
+        .containers
+        .iter()
+        .flatten()
+        .filter_map(|it| it.name.clone());
+    let containers: Vec<String> = containers.collect();
+    if let Some(wanted) = args
+        .container
+        .as_ref()
+        .filter(|name| !containers.contains(name))
+    {
+        return Err(Failure::NotFound(format!(
+            "the task has no container {wanted}: it has {}",
+            containers.join(", ")
+        )));
+    }
+    let query = Query {
+        tail: args.tail,
+        follow: args.follow,
+        container: args.container.as_deref(),
+    };
+    let mut pieces = open(&client, task::id(&found), &query).await?;
+    let mut printer = Printer::new(
+        "",
+        containers.len() > 1 && args.container.is_none(),
+        args.timestamps,
+    );
+    while let Some(records) = pieces.next_records::<Record>().await? {
+        for record in &records {
+            match args.shown.output {
+                Format::Json => context.out.line(&json!(record).to_string())?,
+                Format::Table => printer.print(&mut context.out, record, false)?,
+            }
+        }
+        context.out.flush()?;
+    }
+    printer.end(&mut context.out)
+}
+
+pub(crate) struct Query<'a> {
+    pub(crate) tail: Option<u32>,
+    pub(crate) follow: bool,
+    pub(crate) container: Option<&'a str>,
+}
+
+/// Asks for the logs of the task with this whole id.
+pub(crate) async fn open(client: &Client, id: &str, query: &Query<'_>) -> Result<Pieces, Failure> {
+    let containers: Vec<&str> = query.container.into_iter().collect();
+    let mut request = json!({ "task": id, "containers": containers, "follow": query.follow });
+    if let (Some(tail), Some(members)) = (query.tail, request.as_object_mut()) {
+        members.insert("tail".to_owned(), tail.into());
+    }
+    client.stream("GetLogs", &request).await
+}
+
+/// Makes lines of records.
+pub(crate) struct Printer {
+    /// Whether lines begin with the container's name.
+    prefix: bool,
+    timestamps: bool,
+    /// Stands before the container's name: which task it is of.
+    label: String,
+    /// The container and stream of a line that has not ended.
+    open: Option<(String, String)>,
+}
+
+impl Printer {
+    pub(crate) fn new(label: &str, prefix: bool, timestamps: bool) -> Printer {
+        Printer {
+            prefix,
+            timestamps,
+            label: label.to_owned(),
+            open: None,
+        }
+    }
+
+    /// Writes one record; `split` sends what was of stderr there.
+    pub(crate) fn print(
+        &mut self,
+        out: &mut Output,
+        record: &Record,
+        split: bool,
+    ) -> Result<(), Failure> {
+        let to_error = split && record.stream == "stderr";
+        let safe = if to_error && out.err_is_terminal {
+            crate::escape::line(&record.text)
+        } else {
+            out.foreign(&record.text)
+        };
+        let text = self.text(record, &safe);
+        match to_error {
+            true => out.raw_error(text.as_bytes()),
+            false => out.raw(text.as_bytes()),
+        }
+    }
+
+    fn text(&mut self, record: &Record, safe: &str) -> String {
+        let source = (record.container.clone(), record.stream.clone());
+        let mut text = String::new();
+        let goes_on = self.open.as_ref() == Some(&source);
+        if !goes_on {
+            // Another container wrote in between: its line is not the rest of the open one.
+            if self.open.is_some() {
+                text.push('\n');
+            }
+            if self.timestamps {
+                text.push_str(&record.timestamp);
+                text.push(' ');
+            }
+            if self.prefix || !self.label.is_empty() {
+                let name = if self.prefix {
+                    record.container.as_str()
+                } else {
+                    ""
+                };
+                let gap = if self.prefix && !self.label.is_empty() {
+                    " "
+                } else {
+                    ""
+                };
+                text.push_str(&format!("{}{gap}{name} | ", self.label));
+            }
+        }
+        text.push_str(safe);
+        self.open = match record.partial {
+            true => Some(source),
+            false => {
+                text.push('\n');
+                None
+            }
+        };
+        text
+    }
+
+    /// Ends a line that was left open.
+    pub(crate) fn end(&mut self, out: &mut Output) -> Result<(), Failure> {
+        match self.open.take() {
+            Some(_) => out.raw(b"\n"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(container: &str, text: &str, partial: bool) -> Record {
+        Record {
+            container: container.into(),
+            stream: "stdout".into(),
+            timestamp: "2026-01-01T00:00:00.5Z".into(),
+            text: text.into(),
+            partial,
+        }
+    }
+
+    fn printed(mut printer: Printer, records: &[Record]) -> String {
+        records
+            .iter()
+            .map(|record| printer.text(record, &record.text))
+            .collect()
+    }
+
+    #[test]
+    fn a_long_line_comes_together_again() {
+        let records = [
+            record("a", "x", true),
+            record("a", "y", false),
+            record("a", "z", false),
+        ];
+        assert_eq!(printed(Printer::new("", false, false), &records), "xy\nz\n");
+        let records = [
+            record("a", "x", true),
+            record("b", "y", false),
+            record("a", "z", false),
+        ];
+        let printer = Printer::new("", true, false);
+        assert_eq!(printed(printer, &records), "a | x\nb | y\na | z\n");
+    }
+
+    #[test]
+    fn lines_say_when_and_whose() {
+        let printer = Printer::new("3f2a", true, true);
+        let text = printed(printer, &[record("web", "hello", false)]);
+        assert_eq!(text, "2026-01-01T00:00:00.5Z 3f2a web | hello\n");
+        let printer = Printer::new("3f2a", false, false);
+        assert_eq!(
+            printed(printer, &[record("web", "hello", false)]),
+            "3f2a | hello\n"
+        );
+    }
+}

@@ -1,0 +1,335 @@
+//! `run`: starts tasks; in the foreground with their logs, until they end.
+
+mod follow;
+
+use super::{Context, register, stop};
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::limits;
+use crate::output::{Format, Shown, readable_times};
+use crate::task::{self, text};
+use crate::words::last_part;
+use clap::ValueEnum;
+use serde_json::json;
+use std::path::Path;
+use windlass_wire::ops;
+use windlass_wire::shapes::container_definition::KeyValuePair;
+use windlass_wire::shapes::failure::Failure as Unplaced;
+use windlass_wire::shapes::network::{AwsVpcConfiguration, NetworkConfiguration};
+use windlass_wire::shapes::task::{LaunchType, Task};
+use windlass_wire::shapes::task_definition::{Compatibility, NetworkMode, TaskDefinition};
+use windlass_wire::shapes::task_override::{ContainerOverride, TaskOverride};
+
+const EXAMPLES: &str = "\
+Examples:
+  windlass run web.json                       register a file and run it, with its logs
+  windlass run web:3 --detach --count 2       run what is registered, and return
+  windlass run job --env STAGE=test -- ./job --once
+  windlass run web.json --launch-type FARGATE
+
+In the foreground Ctrl-C stops the tasks, and a second one leaves them. The exit code is the
+container's; 125 when the failure is not the container's.";
+
+/// Run a task definition.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct RunArgs {
+    /// A file as `windlass register` takes it, - for stdin; or FAMILY, FAMILY:REVISION, an ARN.
+    #[arg(value_name = "FILE|FAMILY[:REV]")]
+    pub(crate) source: String,
+    /// How many tasks.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) count: u32,
+    /// Print the tasks' ids and return.
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+    /// Name or ARN [default: default].
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// FARGATE is taken without asking where the definition is for FARGATE alone.
+    #[arg(long, value_enum, ignore_case = true, value_name = "TYPE")]
+    launch_type: Option<Launch>,
+    /// A variable of the container; may be given several times.
+    #[arg(long = "env", short, value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) vars: Vec<(String, String)>,
+    /// In place of the container's command; the rest of the line.
+    #[arg(long, num_args = 1.., allow_hyphen_values = true, value_name = "WORD", conflicts_with = "last")]
+    command: Vec<String>,
+    /// CPU units in place of the task's, 1024 to a processor.
+    #[arg(long, value_name = "UNITS")]
+    cpu: Option<u32>,
+    /// Memory in place of the task's, in MiB.
+    #[arg(long, value_name = "MIB")]
+    memory: Option<u32>,
+    /// Group of the tasks [default: family:FAMILY].
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+    /// A mark by which `list-tasks` finds the tasks.
+    #[arg(long, value_name = "TEXT")]
+    started_by: Option<String>,
+    /// The container that --env and the command are for [default: the first essential one].
+    #[arg(long, value_name = "CONTAINER")]
+    name: Option<String>,
+    #[command(flatten)]
+    shown: Shown,
+    /// In place of the container's command.
+    #[arg(last = true, value_name = "COMMAND")]
+    last: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Launch {
+    #[value(name = "EC2")]
+    Ec2,
+    #[value(name = "FARGATE")]
+    Fargate,
+    #[value(name = "EXTERNAL")]
+    External,
+}
+
+impl RunArgs {
+    /// The command, however it was given.
+    pub(crate) fn words(&self) -> &[String] {
+        if self.last.is_empty() {
+            &self.command
+        } else {
+            &self.last
+        }
+    }
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("a variable looks like NAME=VALUE".to_owned()),
+    }
+}
+
+pub(crate) async fn run(args: RunArgs, context: &mut Context<'_>) -> Result<u8, Failure> {
+    if args.detach {
+        return detached(&args, context).await.map(|()| 0);
+    }
+    if args.shown.output == Format::Json {
+        let why = "--output json is for --detach: in the foreground the output is the container's";
+        return Err(Failure::Usage(why.to_owned()));
+    }
+    foreground(&args, context)
+        .await
+        .map_err(|failure| match failure {
+            Failure::Interrupted => Failure::Interrupted,
+            failure => Failure::Run(Box::new(failure)),
+        })
+}
+
+async fn detached(args: &RunArgs, context: &mut Context<'_>) -> Result<(), Failure> {
+    let client = context.client()?;
+    let definition = definition(args, &client, context).await?;
+    let started = start(args, &definition, &client).await?;
+    match args.shown.output {
+        Format::Table => {
+            for task in &started.tasks {
+                context.out.line(task::id(task))?;
+            }
+        }
+        Format::Json => {
+            let mut value = json!({ "tasks": started.tasks, "failures": started.failures });
+            readable_times(&mut value);
+            context.out.json(&value)?;
+        }
+    }
+    started.failure().map_or(Ok(()), Err)
+}
+
+async fn foreground(args: &RunArgs, context: &mut Context<'_>) -> Result<u8, Failure> {
+    let client = context.client()?;
+    let definition = definition(args, &client, context).await?;
+    let started = start(args, &definition, &client).await?;
+    if let Some(failure) = started.failure() {
+        for task in &started.tasks {
+            let reason = Some("not all tasks of the same run could be placed");
+            if let Err(err) = stop::stop(&client, task, reason).await {
+                context
+                    .out
+                    .note(&format!("windlass: {}: {err}", task::id(task)));
+            }
+        }
+        return Err(failure);
+    }
+    follow::follow(
+        &client,
+        &definition,
+        started.tasks,
+        args.name.as_deref(),
+        context,
+    )
+    .await
+}
+
+/// Registers a file, or looks a definition up.
+async fn definition(
+    args: &RunArgs,
+    client: &Client,
+    context: &mut Context<'_>,
+) -> Result<TaskDefinition, Failure> {
+    let path = Path::new(&args.source);
+    if !is_file(&args.source) {
+        return task::definition(client, &args.source).await;
+    }
+    let definition = register::register(path, client, &mut context.out).await?;
+    context.out.note(&format!(
+        "registered {}",
+        last_part(text(&definition.task_definition_arn))
+    ));
+    Ok(definition)
+}
+
+/// A family has no dot and no slash; a file that is called like a family is named with `./`.
+fn is_file(source: &str) -> bool {
+    !source.starts_with("arn:") && (source == "-" || source.contains(['.', '/']))
+}
+
+/// What RunTask did, over all its calls.
+#[derive(Default)]
+struct Started {
+    tasks: Vec<Task>,
+    failures: Vec<Unplaced>,
+}
+
+impl Started {
+    fn failure(&self) -> Option<Failure> {
+        let first = self.failures.first()?;
+        let reasons: Vec<String> = self.failures.iter().map(why_not).collect();
+        let all = self.failures.len().saturating_add(self.tasks.len());
+        let mend = match first.reason.as_deref().unwrap_or_default() {
+            "RESOURCE:MEMORY" | "RESOURCE:CPU" => "`windlass nodes` shows what is left",
+            "RESOURCE:PORTS" => "another task has the host port: `windlass ps` shows which",
+            "AGENT" => "the node is not connected: `windlass nodes` shows it",
+            _ => "`windlass nodes` shows what there is",
+        };
+        Some(Failure::NotPlaced(format!(
+            "{} of {all} tasks could not be placed: {}; {mend}",
+            self.failures.len(),
+            reasons.join(", ")
+        )))
+    }
+}
+
+fn why_not(failure: &Unplaced) -> String {
+    match (&failure.reason, &failure.detail) {
+        (Some(reason), Some(detail)) => format!("{reason} ({detail})"),
+        (Some(reason), None) => reason.clone(),
+        (None, _) => "no reason given".to_owned(),
+    }
+}
+
+/// Starts the tasks, as many at once as ECS allows.
+async fn start(
+    args: &RunArgs,
+    definition: &TaskDefinition,
+    client: &Client,
+) -> Result<Started, Failure> {
+    let mut request = request(args, definition)?;
+    let mut started = Started::default();
+    let mut left = args.count;
+    while left > 0 && started.failures.is_empty() {
+        let count = left.min(limits::RUN_COUNT_MAX);
+        request.count = i32::try_from(count).ok();
+        let answer = client.call(&request).await?;
+        started.tasks.extend(answer.tasks.unwrap_or_default());
+        started.failures.extend(answer.failures.unwrap_or_default());
+        left -= count;
+    }
+    if started.tasks.is_empty() && started.failures.is_empty() {
+        return Err(Failure::Failed(
+            "RunTask: the answer has neither tasks nor failures".to_owned(),
+        ));
+    }
+    Ok(started)
+}
+
+fn request(args: &RunArgs, definition: &TaskDefinition) -> Result<ops::RunTaskRequest, Failure> {
+    let only_fargate =
+        definition.requires_compatibilities.as_deref() == Some(&[Compatibility::Fargate]);
+    let launch_type = match args.launch_type {
+        Some(Launch::Ec2) => Some(LaunchType::Ec2),
+        Some(Launch::External) => Some(LaunchType::External),
+        Some(Launch::Fargate) => Some(LaunchType::Fargate),
+        None => only_fargate.then_some(LaunchType::Fargate),
+    };
+    let awsvpc = definition.network_mode == Some(NetworkMode::Awsvpc);
+    Ok(ops::RunTaskRequest {
+        cluster: args.cluster.clone(),
+        group: args.group.clone(),
+        launch_type,
+        // ECS wants a subnet named; there is one network here.
+        network_configuration: awsvpc.then(|| NetworkConfiguration {
+            awsvpc_configuration: Some(AwsVpcConfiguration {
+                subnets: Some(vec!["subnet-default".to_owned()]),
+                ..Default::default()
+            }),
+        }),
+        overrides: overrides(args, definition)?,
+        started_by: args.started_by.clone(),
+        task_definition: definition.task_definition_arn.clone(),
+        ..Default::default()
+    })
+}
+
+fn overrides(args: &RunArgs, definition: &TaskDefinition) -> Result<Option<TaskOverride>, Failure> {
+    let container = container(args, definition)?;
+    let changed = !args.vars.is_empty() || !args.words().is_empty();
+    let override_of = |name: &str| ContainerOverride {
+        name: Some(name.to_owned()),
+        command: (!args.words().is_empty()).then(|| args.words().to_vec()),
+        environment: (!args.vars.is_empty()).then(|| {
+            let pair = |(name, value): &(String, String)| KeyValuePair {
+                name: Some(name.clone()),
+                value: Some(value.clone()),
+            };
+            args.vars.iter().map(pair).collect()
+        }),
+        ..Default::default()
+    };
+    let given = TaskOverride {
+        container_overrides: container
+            .filter(|_| changed)
+            .map(|name| vec![override_of(name)]),
+        cpu: args.cpu.map(|units| units.to_string()),
+        memory: args.memory.map(|mib| mib.to_string()),
+        ..Default::default()
+    };
+    Ok((given != TaskOverride::default()).then_some(given))
+}
+
+/// The container that the arguments are about.
+fn container<'a>(
+    args: &RunArgs,
+    definition: &'a TaskDefinition,
+) -> Result<Option<&'a str>, Failure> {
+    let containers = definition
+        .container_definitions
+        .as_deref()
+        .unwrap_or_default();
+    let names = || containers.iter().map(|container| text(&container.name));
+    match &args.name {
+        Some(wanted) => names()
+            .find(|name| name == wanted)
+            .map(Some)
+            .ok_or_else(|| {
+                let names: Vec<&str> = names().collect();
+                Failure::Usage(format!(
+                    "--name {wanted}: the task definition has no such container; it has {}",
+                    names.join(", ")
+                ))
+            }),
+        None => {
+            let essential = containers
+                .iter()
+                .find(|container| container.essential != Some(false));
+            Ok(essential.map(|container| text(&container.name)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

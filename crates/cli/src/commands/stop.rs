@@ -1,0 +1,86 @@
+//! `stop`: asks that tasks stop.
+
+use super::Context;
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::output::{Format, Shown, readable_times};
+use crate::table::Table;
+use crate::task::{self, text};
+use serde_json::json;
+use windlass_wire::ops;
+use windlass_wire::shapes::task::Task;
+
+const EXAMPLES: &str = "\
+Examples:
+  windlass stop 3f2a                            the first digits of an id are enough
+  windlass stop 3f2a 77b0 --reason 'new config'
+  windlass stop 3f2a && windlass wait 3f2a stopped";
+
+/// Stop tasks.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct StopArgs {
+    /// ARNs, ids, or unique beginnings of ids.
+    #[arg(value_name = "TASK", required = true)]
+    tasks: Vec<String>,
+    /// Kept with the task as its stoppedReason.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// One that cannot be stopped does not keep the others running; the first failure is the verb's.
+pub(crate) async fn run(args: StopArgs, context: &mut Context<'_>) -> Result<(), Failure> {
+    let client = context.client()?;
+    let mut stopped = Vec::new();
+    let mut failure = None;
+    for name in &args.tasks {
+        match stop_named(&client, name, args.reason.as_deref()).await {
+            Ok(task) => stopped.push(task),
+            Err(err) if failure.is_none() => failure = Some(err),
+            Err(err) => context.out.note(&format!("windlass: {name}: {err}")),
+        }
+    }
+    match args.shown.output {
+        Format::Table if stopped.is_empty() => {}
+        Format::Table => {
+            let mut table = Table::new(&["TASK", "STATUS", "WANTED"]);
+            for task in &stopped {
+                let cells = [
+                    task::id(task),
+                    text(&task.last_status),
+                    text(&task.desired_status),
+                ];
+                table.push(cells.map(str::to_owned));
+            }
+            context.out.lines(&table.render(context.out.colour))?;
+        }
+        Format::Json => {
+            let mut value = json!({ "tasks": stopped });
+            readable_times(&mut value);
+            context.out.json(&value)?;
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+async fn stop_named(client: &Client, name: &str, reason: Option<&str>) -> Result<Task, Failure> {
+    let found = task::find(client, name).await?;
+    stop(client, &found, reason).await
+}
+
+/// Asks that a task stop; its state afterwards.
+pub(crate) async fn stop(
+    client: &Client,
+    task: &Task,
+    reason: Option<&str>,
+) -> Result<Task, Failure> {
+    let request = ops::StopTaskRequest {
+        cluster: task.cluster_arn.clone(),
+        task: task.task_arn.clone(),
+        reason: reason.map(str::to_owned),
+    };
+    let answer = client.call(&request).await?;
+    Ok(answer.task.unwrap_or_else(|| task.clone()))
+}

@@ -1,0 +1,32 @@
+//! Every limit of the command line.
+
+use std::time::Duration;
+
+/// Bytes of an answer that is not streamed. A page of 100 tasks is far below.
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Bytes of one record of a streamed answer.
+pub(crate) const RECORD_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a task definition's file. ECS takes 64 KiB; comments of tools may come on top.
+pub(crate) const DEFINITION_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of a file in the data folder.
+pub(crate) const DATA_FILE_BYTES_MAX: u64 = 1 << 20;
+/// Time to connect.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for the answer of an operation that only reads or decides.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time between two looks at a task that is waited for.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// Time after which something is worth a sign that it goes on.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+/// Time that `aws --version` has.
+pub(crate) const AWS_TIMEOUT: Duration = Duration::from_secs(3);
+/// Tasks of one RunTask. Source: ECS API.
+pub(crate) const RUN_COUNT_MAX: u32 = 10;
+/// Items of one page and of one Describe call. Source: ECS API.
+pub(crate) const PAGE_MAX: usize = 100;
+/// Pages that are followed before a server is held to be turning in circles.
+pub(crate) const PAGES_MAX: usize = 10_000;
+/// Pieces in which a file is sent.
+pub(crate) const PIECE_BYTES: usize = 256 << 10;
+/// Digits of a short task id, more where tasks shown together need them.
+pub(crate) const SHORT_ID: usize = 8;

@@ -1,0 +1,141 @@
+//! Tasks as clients ask for and show them.
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::words::last_part;
+use serde::Deserialize;
+use serde_json::json;
+use windlass_wire::shapes::task::Task;
+use windlass_wire::shapes::task_definition::TaskDefinition;
+use windlass_wire::{Timestamp, ops};
+
+/// The task that an ARN, an id or a unique prefix of one names.
+pub(crate) async fn find(client: &Client, name: &str) -> Result<Task, Failure> {
+    #[derive(Deserialize)]
+    struct Found {
+        task: Task,
+    }
+    // `task/3f2a` is what histories call it.
+    let name = name.strip_prefix("task/").unwrap_or(name);
+    let found = client
+        .windlass("FindTask", &json!({ "task": name }))
+        .await?;
+    let found: Result<Found, _> = serde_json::from_value(found);
+    let found = found.map_err(|err| Failure::Failed(format!("FindTask: {err}")))?;
+    Ok(found.task)
+}
+
+/// A task definition by family, `family:revision` or ARN.
+pub(crate) async fn definition(client: &Client, name: &str) -> Result<TaskDefinition, Failure> {
+    let request = ops::DescribeTaskDefinitionRequest {
+        task_definition: Some(name.to_owned()),
+        ..Default::default()
+    };
+    let answer = client
+        .call(&request)
+        .await
+        .map_err(|failure| match failure {
+            // ECS says no more than that it cannot.
+            Failure::Api(err) if failure_is_not_found(&err) => Failure::NotFound(format!(
+                "no task definition is called {name}: {}",
+                err.message
+            )),
+            other => other,
+        })?;
+    answer.task_definition.ok_or_else(|| {
+        Failure::Failed(format!(
+            "DescribeTaskDefinition: the answer for {name} is empty"
+        ))
+    })
+}
+
+fn failure_is_not_found(err: &windlass_wire::ApiError) -> bool {
+    Failure::Api(err.clone()).exit_code() == 3
+}
+
+/// What follows the cluster in a task's ARN.
+pub(crate) fn id(task: &Task) -> &str {
+    last_part(text(&task.task_arn))
+}
+
+pub(crate) fn is_stopped(task: &Task) -> bool {
+    text(&task.last_status) == "STOPPED"
+}
+
+/// A member of the wire, empty when absent.
+pub(crate) fn text(member: &Option<String>) -> &str {
+    member.as_deref().unwrap_or_default()
+}
+
+pub(crate) fn millis(member: Option<Timestamp>) -> Option<i64> {
+    member.map(|time| time.0)
+}
+
+/// Where the task's ports are reached: `127.0.0.1:8080->80`, or the task's own address.
+///
+/// `host` stands for ports that are bound on every address of the node.
+pub(crate) fn addresses(task: &Task, host: &str) -> Vec<String> {
+    let mut addresses = Vec::new();
+    for container in task.containers.iter().flatten() {
+        for binding in container.network_bindings.iter().flatten() {
+            let ip = match text(&binding.bind_ip) {
+                "" | "0.0.0.0" | "::" => host,
+                ip => ip,
+            };
+            let ip = if ip.contains(':') {
+                format!("[{ip}]")
+            } else {
+                ip.to_owned()
+            };
+            let protocol = binding.protocol.as_ref().map(|it| it.as_str().to_owned());
+            let udp = if protocol.as_deref() == Some("udp") {
+                "/udp"
+            } else {
+                ""
+            };
+            let ports = match (binding.host_port, binding.container_port) {
+                (Some(host), Some(inside)) => format!("{host}->{inside}"),
+                _ => format!(
+                    "{}->{}",
+                    text(&binding.host_port_range),
+                    text(&binding.container_port_range)
+                ),
+            };
+            addresses.push(format!("{ip}:{ports}{udp}"));
+        }
+        for interface in container.network_interfaces.iter().flatten() {
+            addresses.extend(interface.private_ipv4_address.clone());
+        }
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    addresses.retain(|address| seen.insert(address.clone()));
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_those_one_can_connect_to() {
+        let task = json!({
+            "containers": [
+                { "networkBindings": [
+                    { "bindIP": "0.0.0.0", "hostPort": 8080, "containerPort": 80, "protocol": "tcp" },
+                    { "bindIP": "10.0.0.5", "hostPort": 53, "containerPort": 53, "protocol": "udp" },
+                    { "bindIP": "::", "hostPortRange": "1-2", "containerPortRange": "3-4" } ] },
+                { "networkInterfaces": [{ "privateIpv4Address": "10.88.0.7" }] },
+                { "networkInterfaces": [{ "privateIpv4Address": "10.88.0.7" }] },
+            ]
+        });
+        let task: Task = serde_json::from_value(task).unwrap();
+        let expected = [
+            "127.0.0.1:8080->80",
+            "10.0.0.5:53->53/udp",
+            "127.0.0.1:1-2->3-4",
+            "10.88.0.7",
+        ];
+        assert_eq!(addresses(&task, "127.0.0.1"), expected);
+        assert_eq!(addresses(&task, "::1")[0], "[::1]:8080->80");
+    }
+}
