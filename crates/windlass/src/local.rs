@@ -248,7 +248,10 @@ impl Reading {
         if self.send(lines).await.is_err() {
             return;
         }
-        while self.follow {
+        if !self.follow {
+            return;
+        }
+        loop {
             // Asked before the read: what was written before the end is still read.
             let ended = status(&self.leader, self.task)
                 .await
