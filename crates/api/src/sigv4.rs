@@ -120,6 +120,7 @@ impl<'a> Claim<'a> {
         key: Option<&AccessKey>,
         now_s: i64,
     ) -> Result<(), Deny> {
+        refuse_ambiguity(parts)?;
         let key = key.ok_or(Deny::UnknownKey)?;
         let token = single(&parts.headers, "x-amz-security-token")?;
         match (&key.session_token, token) {
@@ -241,6 +242,37 @@ fn mac(key: &[u8], data: &[u8]) -> [u8; 32] {
 
 fn same(a: &str, b: &str) -> bool {
     a.as_bytes().ct_eq(b.as_bytes()).into()
+}
+
+/// What the verifier and a handler, or a proxy before them, might read differently: a header that
+/// decides something and stands twice, and credentials in the query beside those in the header.
+fn refuse_ambiguity(parts: &Parts) -> Result<(), Deny> {
+    for name in parts.headers.keys() {
+        let decides = name.as_str().starts_with("x-amz-")
+            || [
+                http::header::HOST,
+                http::header::AUTHORIZATION,
+                http::header::CONTENT_TYPE,
+            ]
+            .contains(name);
+        if decides && parts.headers.get_all(name).iter().nth(1).is_some() {
+            return Err(Deny::Incomplete("a security header is there twice"));
+        }
+    }
+    let names = parts.uri.query().unwrap_or("").split('&');
+    let mut names = names.filter_map(|pair| pair.split('=').next());
+    let is_credential = |name: &str| {
+        let decoded: Vec<u8> = percent_encoding::percent_decode_str(name).collect();
+        decoded
+            .get(..6)
+            .is_some_and(|head| head.eq_ignore_ascii_case(b"x-amz-"))
+    };
+    if names.any(is_credential) {
+        return Err(Deny::Incomplete(
+            "a signature in the query is not accepted: sign by the 'Authorization' header",
+        ));
+    }
+    Ok(())
 }
 
 /// A header that may be there once.
