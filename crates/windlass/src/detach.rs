@@ -1,9 +1,10 @@
 //! `windlass up --detach`: the same command again, in a session of its own, until it serves.
 
+use crate::data_folder;
 use crate::installation::Endpoint;
-use crate::plane::make_private;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,9 +15,15 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(data: &Path) -> Result<()> {
-    make_private(&data.join("logs"))?;
+    data_folder::prepare(data)?;
     let log = data.join("up.log");
-    let output = File::create(&log).with_context(|| format!("writing {}", log.display()))?;
+    let output = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&log)
+        .with_context(|| format!("writing {}", log.display()))?;
     let words = std::env::args_os().skip(1).filter(|word| word != "--detach");
     let mut command = Command::new("/proc/self/exe");
     command

@@ -6,8 +6,10 @@
 //! DATA/credentials.json    the access key: readable by its owner, and by the user behind sudo
 //! DATA/page.key            authenticates page tokens: its owner alone
 //! DATA/endpoint            where the API serves, and the pid that does; gone when nobody serves
-//! DATA/store, DATA/images, DATA/logs, DATA/volumes
+//! DATA/store, DATA/images, DATA/logs, DATA/tasks, DATA/volumes: root's alone
 //! ```
+//!
+//! The folder's own mode: see [`crate::data_folder`].
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -254,10 +256,14 @@ fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     temporary.push(".new");
     let temporary = PathBuf::from(temporary);
     let written = (|| {
+        // One that a killed process left may have another mode.
+        match fs::remove_file(&temporary) {
+            Err(err) if err.kind() != std::io::ErrorKind::NotFound => return Err(err),
+            _ => {}
+        }
         let mut file = fs::OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(mode)
             .open(&temporary)?;
         file.write_all(bytes)?;

@@ -1,6 +1,7 @@
 //! The `windlass` executable: parses arguments, loads configuration, wires the parts. It alone
 //! reads the environment.
 
+mod data_folder;
 mod down;
 mod installation;
 mod local;

@@ -93,7 +93,6 @@ impl Plane {
         let (leader, ended) = open_leader(&choices.data).await?;
         let run_dir = installation.run_dir();
         make_private(&run_dir)?;
-        make_private(&choices.data.join("logs"))?;
         let network = Arc::new(open_network(installation, choices, &run_dir).await?);
         let runtime = Arc::new(Embedded::new(embedded::Options {
             run_dir: run_dir.join("sandboxes"),
@@ -263,7 +262,8 @@ fn agent_options(
         },
         region: installation.region.clone(),
         run_dir,
-        data_dir: choices.data.clone(),
+        // Volumes are mounted by paths without links.
+        data_dir: std::fs::canonicalize(&choices.data).unwrap_or_else(|_| choices.data.clone()),
         allowed_host_paths: Vec::new(),
         share: Share {
             cpu_overcommit: choices.cpu_overcommit,

@@ -1,5 +1,6 @@
 //! What a machine must have before `windlass up` begins, each fault with its mend.
 
+use crate::data_folder;
 use anyhow::{Result, bail};
 use std::fs;
 use std::path::Path;
@@ -15,11 +16,11 @@ pub(crate) fn check(data: &Path) -> Result<()> {
         cgroups(),
         nftables(),
         overlay(),
-        data_folder(data),
+        data_folder::prepare(data),
     ]
     .into_iter()
     .filter_map(Result::err)
-    .map(|fault| format!("- {fault}"))
+    .map(|fault| format!("- {fault:#}"))
     .collect();
     if faults.is_empty() {
         return Ok(());
@@ -106,22 +107,4 @@ fn overlay() -> Result<()> {
         return Ok(());
     }
     bail!("the kernel does not know overlayfs: load it with `modprobe overlay`");
-}
-
-fn data_folder(data: &Path) -> Result<()> {
-    if let Err(err) = fs::create_dir_all(data) {
-        bail!(
-            "the data folder {} cannot be made: {err}; choose another with --data",
-            data.display()
-        );
-    }
-    if let Err(err) = fs::write(data.join(".writable"), b"") {
-        bail!(
-            "the data folder {} cannot be written: {err}",
-            data.display()
-        );
-    }
-    // Only a trace is left when this fails.
-    let _ = fs::remove_file(data.join(".writable"));
-    Ok(())
 }
