@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn colour_is_as_the_environment_wants() {
-        let table: [(&[(&str, &str)], bool, bool); 7] = [
+        type Vars = &'static [(&'static str, &'static str)];
+        let table: [(Vars, bool, bool); 7] = [
             (&[], true, true),
             (&[], false, false),
             (&[("TERM", "dumb")], true, false),

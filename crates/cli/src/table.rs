@@ -35,6 +35,7 @@ impl Table {
         grid.load_style(presets::NOTHING);
         if colour {
             grid.enforce_styling();
+            grid.style_text_only();
         } else {
             grid.force_no_tty();
         }

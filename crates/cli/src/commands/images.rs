@@ -238,8 +238,8 @@ mod tests {
         assert_eq!(
             list(read(answer).unwrap()).render(false),
             [
-                "IMAGE      DIGEST        SIZE     LAYERS  USED BY",
-                "web:1      abababababab  1.5 KiB  2       3f2a,77b0",
+                "IMAGE     DIGEST        SIZE     LAYERS  USED BY",
+                "web:1     abababababab  1.5 KiB  2       3f2a,77b0",
                 "\\x1bevil  x             0 B      0       -",
             ]
         );

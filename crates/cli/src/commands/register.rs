@@ -32,7 +32,7 @@ pub(crate) async fn run(args: RegisterArgs, context: &mut Context<'_>) -> Result
     match args.shown.output {
         Format::Table => context
             .out
-            .line(&last_part(text(&definition.task_definition_arn)).to_owned()),
+            .line(last_part(text(&definition.task_definition_arn))),
         Format::Json => {
             let mut value = serde_json::json!({ "taskDefinition": definition });
             readable_times(&mut value);
