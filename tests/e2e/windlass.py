@@ -280,19 +280,9 @@ class Installation:
                 own.add(int(entry.name))
         return own
 
-    def containers(self, task):
-        """Pids in the cgroups of one task."""
-        task = task.rsplit("/", 1)[-1]
-        found = set()
-        for entry in pathlib.Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            try:
-                if task in (entry / "cgroup").read_text():
-                    found.add(int(entry.name))
-            except OSError:
-                continue
-        return found
+    def marked(self, marker):
+        """Pids in its cgroups whose command line holds a text that only one test has."""
+        return {pid for pid in self.processes() if marker in command(pid)}
 
     def leftovers(self):
         """Everything on the machine that carries its name, its data folder apart."""

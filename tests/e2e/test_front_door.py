@@ -1,0 +1,151 @@
+"""The door before any operation: signatures, targets, bodies, and the words of its refusals."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from windlass import TARGET, send, signed
+
+LIST = f"{TARGET}.ListClusters"
+MISMATCH = (
+    "The request signature we calculated does not match the signature you provided. Check your "
+    "AWS Secret Access Key and signing method. Consult the service documentation for details."
+)
+
+
+def now(**shift):
+    return datetime.now(timezone.utc) + timedelta(**shift)
+
+
+def test_a_signed_request_is_answered(windlass):
+    answer = windlass.raw(LIST, {})
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/x-amz-json-1.1"
+    assert len(answer.headers["x-amzn-requestid"]) == 36
+    assert windlass.arn("cluster/default") in answer.json()["clusterArns"]
+
+
+@pytest.mark.parametrize(
+    "how, code, message",
+    [
+        ({"sign": False}, "MissingAuthenticationTokenException", "Missing Authentication Token"),
+        ({"secret": "x" * 40}, "InvalidSignatureException", MISMATCH),
+        (
+            {"access_key": "AKIAIOSFODNN7EXAMPLE"},
+            "UnrecognizedClientException",
+            "The security token included in the request is invalid.",
+        ),
+        (
+            {"headers": {"x-amz-security-token": "made-up"}},
+            "UnrecognizedClientException",
+            "The security token included in the request is invalid.",
+        ),
+        ({"at": now(minutes=-6)}, "InvalidSignatureException", "Signature expired"),
+        ({"at": now(minutes=6)}, "InvalidSignatureException", "Signature expired"),
+        ({"region": "eu-north-1"}, "InvalidSignatureException", "in region us-east-1"),
+        ({"service": "s3"}, "InvalidSignatureException", "serves ecs and sts"),
+    ],
+)
+def test_what_is_not_signed_right_is_refused(windlass, how, code, message):
+    answer = windlass.raw(LIST, {}, **how)
+    assert (answer.status, answer.code) == (400, code)
+    assert answer.headers["x-amzn-errortype"] == code
+    assert message in answer.message
+
+
+def test_a_clock_that_is_a_little_off_is_accepted(windlass):
+    for minutes in (-4, 4):
+        assert windlass.raw(LIST, {}, at=now(minutes=minutes)).status == 200
+
+
+def test_what_was_changed_on_the_way_is_refused(windlass):
+    access_key, secret = windlass.keys()
+    body = b"{}"
+    made = signed(windlass.listen, LIST, body, access_key, secret, windlass.region)
+    assert send(windlass.url, made, body).status == 200
+    other = send(windlass.url, made, b'{"maxResults":1}')
+    assert (other.code, other.message) == ("InvalidSignatureException", MISMATCH)
+    target = made | {"x-amz-target": f"{TARGET}.CreateCluster"}
+    assert send(windlass.url, target, body).code == "InvalidSignatureException"
+    added = made | {"x-amz-more": "1"}
+    assert send(windlass.url, added, body).code == "InvalidSignatureException"
+    cut = made | {"authorization": made["authorization"].rsplit(",", 1)[0]}
+    assert send(windlass.url, cut, body).code == "IncompleteSignatureException"
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["", f"{TARGET}.NoSuchOperation", f"{TARGET}.runTask", "DynamoDB_20120810.ListTables"],
+)
+def test_an_unknown_operation_is_refused(windlass, target):
+    answer = windlass.raw(target, {})
+    assert (answer.status, answer.code) == (400, "UnknownOperationException")
+
+
+def test_an_operation_without_target_is_refused(windlass):
+    assert windlass.raw(None, {}).code == "UnknownOperationException"
+
+
+@pytest.mark.parametrize("operation", ["CreateService", "ExecuteCommand", "CreateGateway"])
+def test_an_operation_that_is_not_built_says_so(windlass, operation):
+    answer = windlass.raw(f"{TARGET}.{operation}", {})
+    assert (answer.status, answer.code) == (400, "UnsupportedFeatureException")
+    assert operation in answer.message and "docs/coverage.md" in answer.message
+
+
+@pytest.mark.parametrize(
+    "operation, body",
+    [
+        ("ListClusters", b"{"),
+        ("ListClusters", b"[]"),
+        ("ListClusters", b'"text"'),
+        ("ListClusters", b"{}{}"),
+        ("ListClusters", b'{"maxResults": "10"}'),
+        ("ListClusters", b'{"maxResults": 1e99}'),
+        ("ListClusters", b'{"nextToken": 7}'),
+        ("DescribeTasks", b'{"tasks": "one"}'),
+        ("DescribeTasks", b'{"tasks": [1]}'),
+        ("DescribeTasks", b'{"tasks": [null]}'),
+        ("RunTask", b'{"taskDefinition": "x", "count": "1"}'),
+        ("RunTask", b'{"taskDefinition": "x", "overrides": []}'),
+        ("RegisterTaskDefinition", b'{"family": "x", "containerDefinitions": {}}'),
+        (
+            "RegisterTaskDefinition",
+            b'{"family": "x", "containerDefinitions": [{"name": "a", "memory": true}]}',
+        ),
+        ("ListClusters", b"\xff\xfe{}"),
+    ],
+)
+def test_a_body_of_a_wrong_shape_is_refused(windlass, operation, body):
+    answer = windlass.raw(f"{TARGET}.{operation}", body)
+    assert (answer.status, answer.code) == (400, "SerializationException"), answer.body
+
+
+def test_deep_nesting_is_refused(windlass):
+    answer = windlass.raw(LIST, b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+    assert (answer.status, answer.code) == (400, "SerializationException")
+
+
+def test_what_clients_add_is_accepted(windlass):
+    for body in (b"", b"{}", b'{"unknown": {"deep": [1, null]}}', b'{"maxResults": null}'):
+        assert windlass.raw(LIST, body).status == 200, body
+
+
+def test_a_body_that_is_too_large_is_refused(windlass):
+    answer = windlass.raw(LIST, b'{"x":"' + b"a" * (2 << 20) + b'"}')
+    assert (answer.status, answer.code) == (413, "RequestEntityTooLarge")
+    assert "1048576 bytes" in answer.message
+
+
+def test_only_post_is_served(windlass):
+    access_key, secret = windlass.keys()
+    made = signed(windlass.listen, LIST, b"", access_key, secret, windlass.region)
+    # Signed as POST: the method is part of the signature.
+    assert send(windlass.url, made, None, method="GET").code == "InvalidSignatureException"
+
+
+def test_many_requests_at_once(windlass):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(lambda _: windlass.raw(LIST, {}).status, range(400)))
+    assert answers == [200] * 400
