@@ -3,6 +3,8 @@
 //! - [`edges`]: which crate may use which.
 //! - [`lengths`]: files and functions stay short, with a list of exceptions that only shrinks.
 //! - [`words`]: what may not stand in which crate, and names that no module may have.
+//! - [`safety`]: descriptors, paths, options and secrets as `docs/security.md` has them.
+//! - [`promises`]: every test that `docs/security.md` names exists.
 //! - [`paths`]: what the documentation points at exists, and `docs/coverage.md` is up to date.
 //!
 //! Every failure says where, which rule, and how to mend it. The same check runs as a test, so that
@@ -16,6 +18,8 @@ use anyhow::{Context, Result, bail};
 mod edges;
 mod lengths;
 mod paths;
+mod promises;
+mod safety;
 mod source;
 mod words;
 
@@ -67,11 +71,13 @@ fn check(root: &Path) -> Result<Vec<Failure>> {
     }
     for source in &sources {
         failures.extend(words::check(source));
+        failures.extend(safety::check(source));
     }
     for (path, text) in &files {
         failures.extend(words::markers(path, text));
         failures.extend(paths::check(root, path, text));
     }
+    failures.extend(promises::check(&files));
     failures.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     Ok(failures)
 }
