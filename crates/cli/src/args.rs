@@ -101,8 +101,16 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args, u8> {
 }
 
 fn read(words: impl IntoIterator<Item = OsString>) -> Result<Args, clap::Error> {
-    let matches = Args::command().try_get_matches_from(words)?;
+    let matches = command().try_get_matches_from(words)?;
     Args::from_arg_matches(&matches)
+}
+
+/// Examples before the flags: most who ask for help want a line to copy.
+const HELP: &str = "{about}{after-help}\n\n{usage-heading} {usage}\n\n{all-args}\n";
+
+fn command() -> clap::Command {
+    let verbs = |verb: clap::Command| verb.help_template(HELP);
+    Args::command().help_template(HELP).mut_subcommands(verbs)
 }
 
 #[cfg(test)]

@@ -135,3 +135,16 @@ fn wrong_lines_are_usage() {
         0
     );
 }
+
+#[test]
+fn help_begins_with_examples() {
+    let help = read(["windlass", "stop", "--help"].map(OsString::from))
+        .unwrap_err()
+        .to_string();
+    let begin = "Stop tasks\n\nExamples:\n  windlass stop 3f2a ";
+    assert!(help.starts_with(begin), "{help}");
+    let usage = help.find("\n\nUsage: windlass stop").unwrap();
+    let flags = help.find("--reason <TEXT>").unwrap();
+    assert!(usage < flags, "{help}");
+    assert!(!help.ends_with("\n\n\n"), "{help:?}");
+}
