@@ -93,10 +93,11 @@ class Installation:
     # --- the commands --------------------------------------------------------------------------
 
     def _up(self):
-        return [self.executable, "up", self.data, self.listen, self.subnet]
+        return [self.executable, "up", "--data", self.data, "--listen", self.listen,
+                "--subnet", self.subnet]
 
     def _down(self):
-        return [self.executable, "down", self.data, self.listen, self.subnet]
+        return [self.executable, "down", "--data", self.data]
 
     def start(self):
         """Starts it and waits until it answers."""

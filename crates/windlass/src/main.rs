@@ -2,27 +2,45 @@
 //! reads the environment.
 
 mod data_folder;
+mod detach;
 mod down;
 mod installation;
 mod local;
 mod plane;
 mod preflight;
+mod restore;
 mod up;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::process::ExitCode;
+use tokio::runtime::{Builder, Runtime};
+use tracing_subscriber::EnvFilter;
+use windlass_cli::args::UpArgs;
+use windlass_cli::{Args, Environment, Verb};
+
+/// What is logged when `WINDLASS_LOG` says nothing.
+const LOG_DEFAULT: &str = "warn";
+/// One thread decides and commits; these carry requests and tasks.
+const WORKERS: usize = 2;
 
 fn main() -> ExitCode {
-    let mut args = std::env::args_os();
-    if windlass_runtime::start::is_init(&std::env::args_os().next().unwrap_or_default()) {
-        windlass_runtime::start::init_main(std::env::args_os().skip(1), std::env::var_os("PATH"));
-    }
+    let mut words = std::env::args_os();
+    let program = words.next().unwrap_or_default();
     // Roles of processes that enter containers come first: they must not have threads.
-    if args.nth(1).is_some_and(|role| role == "shim") {
+    if windlass_runtime::start::is_init(&program) {
+        windlass_runtime::start::init_main(words, std::env::var_os("PATH"));
+    }
+    if words.next().is_some_and(|role| role == "shim") {
         windlass_runtime::shim::main(std::env::args_os());
     }
-    match serve() {
-        Ok(()) => ExitCode::SUCCESS,
+    let args = match windlass_cli::parse(std::env::args_os()) {
+        Ok(args) => args,
+        Err(code) => return ExitCode::from(code),
+    };
+    match dispatch(args) {
+        Ok(code) => ExitCode::from(code),
         Err(err) => {
             eprintln!("windlass: {err:#}");
             ExitCode::FAILURE
@@ -30,36 +48,81 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve() -> Result<()> {
+fn dispatch(args: Args) -> Result<u8> {
+    let data = args.data_or_default().to_owned();
+    match &args.verb {
+        Verb::Up(up) if up.detach => detach::run(&data).map(|()| 0),
+        Verb::Up(up) => {
+            log();
+            let options = up_options(&data, up);
+            server_runtime()?.block_on(up::run(options)).map(|()| 0)
+        }
+        Verb::Down(_) => {
+            log();
+            server_runtime()?.block_on(down::run(plane::Choices::new(&data))).map(|()| 0)
+        }
+        Verb::Restore(restore) => restore::run(&restore.file, &data).map(|()| 0),
+        _ => {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            Ok(runtime.block_on(windlass_cli::run(args, &environment())))
+        }
+    }
+}
+
+fn server_runtime() -> Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .context("starting threads")
+}
+
+fn log() {
+    let wanted = std::env::var("WINDLASS_LOG").unwrap_or_else(|_| LOG_DEFAULT.into());
+    let filter = EnvFilter::try_new(&wanted).unwrap_or_else(|err| {
+        eprintln!("windlass: WINDLASS_LOG={wanted:?}: {err}; using {LOG_DEFAULT}");
+        EnvFilter::new(LOG_DEFAULT)
+    });
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_env_filter(std::env::var("WINDLASS_LOG").unwrap_or("info".into()))
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_env_filter(filter)
         .init();
-    let args: Vec<String> = std::env::args().collect();
-    let choices = plane::Choices {
-        data: args[2].clone().into(),
-        subnet: args.get(4).cloned(),
-        cpu_overcommit: 1.0,
-        reserve_memory_mib: None,
-        mirrors: vec![],
-        address: "127.0.0.1".into(),
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    if args[1] == "down" {
-        return runtime.block_on(down::run(choices));
-    }
-    runtime.block_on(up::run(up::Options {
-        choices,
-        listen: match args.get(3) {
-            Some(listen) => listen.parse()?,
-            None => "127.0.0.1:7737".parse()?,
+}
+
+fn up_options(data: &std::path::Path, args: &UpArgs) -> up::Options {
+    let mirrors = args.registry_mirrors.iter();
+    up::Options {
+        choices: plane::Choices {
+            subnet: args.subnet.map(|subnet| subnet.to_string()),
+            cpu_overcommit: args.cpu_overcommit,
+            reserve_memory_mib: args.reserve_memory.map(u64::from),
+            mirrors: mirrors.map(|m| format!("{}={}", m.registry, m.mirror)).collect(),
+            ..plane::Choices::new(data)
         },
-        account_id: None,
-        region: None,
-        clusters: vec!["default".into()],
-        reader: None,
-    }))
+        listen: args.listen,
+        account_id: args.account_id.clone(),
+        region: args.region.clone(),
+        clusters: args.clusters.clone(),
+        reader: sudo_user(),
+    }
+}
+
+/// The user behind sudo.
+fn sudo_user() -> Option<(u32, u32)> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    Some((number("SUDO_UID")?, number("SUDO_GID")?))
+}
+
+fn environment() -> Environment {
+    let pairs = std::env::vars_os();
+    let vars: BTreeMap<String, String> = pairs
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    Environment {
+        vars,
+        directory: std::env::current_dir().ok(),
+        stdout_is_terminal: std::io::stdout().is_terminal(),
+        stderr_is_terminal: std::io::stderr().is_terminal(),
+    }
 }
