@@ -24,7 +24,9 @@ pub(crate) fn run(data: &Path) -> Result<()> {
         .mode(0o600)
         .open(&log)
         .with_context(|| format!("writing {}", log.display()))?;
-    let words = std::env::args_os().skip(1).filter(|word| word != "--detach");
+    let words = std::env::args_os()
+        .skip(1)
+        .filter(|word| word != "--detach");
     let mut command = Command::new("/proc/self/exe");
     command
         .args(words)
@@ -54,6 +56,10 @@ pub(crate) fn run(data: &Path) -> Result<()> {
     }
     let said = fs::read_to_string(&log).unwrap_or_default();
     eprint!("{said}");
-    eprintln!("it runs on as process {}; its messages go to {}", child.id(), log.display());
+    eprintln!(
+        "it runs on as process {}; its messages go to {}",
+        child.id(),
+        log.display()
+    );
     Ok(())
 }

@@ -10,7 +10,7 @@ use windlass_api::local::{
 };
 use windlass_cluster::Answer;
 
-use windlass_image::{BadReference, LoadOptions, Mirrors, PullOptions, Reference, Store};
+use windlass_image::{BadReference, Listed, LoadOptions, Mirrors, PullOptions, Reference, Store};
 use windlass_model::command::{Command, Request};
 use windlass_model::id::{Name, TaskId};
 use windlass_model::status::TaskStatus;
@@ -63,16 +63,24 @@ impl Local for LocalMachine {
     fn list_images(&self) -> Answered<'_, Vec<ImageSummary>> {
         let store = self.images.clone();
         Box::pin(async move {
-            let listed = blocking(move || Ok(store.list())).await?;
+            let listed = store.clone();
+            let listed = blocking(move || Ok(listed.list())).await?;
+            let layers = |image: &Listed| {
+                let named = image
+                    .reference
+                    .as_ref()
+                    .and_then(|name| store.resolve(name));
+                named.map_or(0, |image| image.layers.len())
+            };
             Ok(listed
                 .into_iter()
                 .map(|image| ImageSummary {
+                    layers: layers(&image),
                     name: image
                         .reference
                         .map_or_else(String::new, |name| name.familiar()),
                     digest: image.manifest_digest.to_string(),
                     size_bytes: image.size_bytes,
-                    layers: 0,
                     pinned_by: image.holders,
                 })
                 .collect())

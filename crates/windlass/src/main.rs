@@ -59,7 +59,9 @@ fn dispatch(args: Args) -> Result<u8> {
         }
         Verb::Down(_) => {
             log();
-            server_runtime()?.block_on(down::run(plane::Choices::new(&data))).map(|()| 0)
+            server_runtime()?
+                .block_on(down::run(plane::Choices::new(&data)))
+                .map(|()| 0)
         }
         Verb::Restore(restore) => restore::run(&restore.file, &data).map(|()| 0),
         _ => {
@@ -97,7 +99,9 @@ fn up_options(data: &std::path::Path, args: &UpArgs) -> up::Options {
             subnet: args.subnet.map(|subnet| subnet.to_string()),
             cpu_overcommit: args.cpu_overcommit,
             reserve_memory_mib: args.reserve_memory.map(u64::from),
-            mirrors: mirrors.map(|m| format!("{}={}", m.registry, m.mirror)).collect(),
+            mirrors: mirrors
+                .map(|m| format!("{}={}", m.registry, m.mirror))
+                .collect(),
             ..plane::Choices::new(data)
         },
         listen: args.listen,

@@ -176,26 +176,29 @@ async fn exit_code(
     out: &mut Output,
 ) -> Result<u8, Failure> {
     let entries = history::entries(client, &format!("task/{}", task::id(task))).await?;
-    match code_of(definition, task, wanted, &entries) {
-        Some(code) => Ok(code),
-        None => {
-            let reasons = task
-                .containers
-                .iter()
-                .flatten()
-                .filter_map(|it| it.reason.as_deref());
-            let reasons: Vec<&str> = std::iter::once(text(&task.stopped_reason))
-                .chain(reasons)
-                .collect();
-            let id = task::id(task);
-            let id = id.get(..crate::limits::SHORT_ID).unwrap_or(id);
-            out.note(&format!(
-                "windlass: {id} {}; `windlass why {id}` tells more",
-                reasons.join(": ")
-            ));
-            Ok(RUN_FAILED)
-        }
+    let code = code_of(definition, task, wanted, &entries);
+    if let Some(note) = why_it_failed(task, code.is_none()) {
+        out.note(&note);
     }
+    Ok(code.unwrap_or(RUN_FAILED))
+}
+
+/// What the containers' own output does not say: that one was not started or was killed for memory.
+fn why_it_failed(task: &Task, no_code: bool) -> Option<String> {
+    let containers = task.containers.iter().flatten();
+    let mut reasons: Vec<&str> = containers.filter_map(|it| it.reason.as_deref()).collect();
+    if no_code && reasons.is_empty() {
+        reasons.push(text(&task.stopped_reason));
+    }
+    if reasons.is_empty() {
+        return None;
+    }
+    let id = task::id(task);
+    let id = id.get(..crate::limits::SHORT_ID).unwrap_or(id);
+    Some(format!(
+        "windlass: {id} {}; `windlass why {id}` tells more",
+        reasons.join("; ")
+    ))
 }
 
 pub(super) fn code_of(
