@@ -15,6 +15,11 @@ pub(crate) const CASES: &[Case] = &[
     ("memory_files_are_sized", memory_files_are_sized),
     ("a_source_that_becomes_a_link", a_source_that_becomes_a_link),
     ("no_way_to_the_host", no_way_to_the_host),
+    (
+        "a_leaked_descriptor_does_not_arrive",
+        a_leaked_descriptor_does_not_arrive,
+    ),
+    ("errors_tell_no_values", errors_tell_no_values),
 ];
 
 /// Every process of the bomb tries to become two. Beside it another container lives on, and the
@@ -162,4 +167,46 @@ fn no_way_to_the_host() {
     main.process.args = process(&["/probe", "probe", "escapes"]).args;
     main.process.user = "web".into();
     assert_eq!(bed.output(&main), "done\n");
+}
+
+/// A folder of the host, open by a mistake in this process and not closed by execve, is closed all
+/// the same before a program starts.
+fn a_leaked_descriptor_does_not_arrive() {
+    let mut bed = Bed::new();
+    let host = fs::File::open("/").unwrap();
+    let leaked = rustix::io::dup(&host).unwrap();
+    let spec =
+        bed.spec("ls /proc/self/fd | wc -l; ls -l /proc/self/fd 2>/dev/null | grep -c ' /$'; exec sleep 1000");
+    let script = spec.process.args[2].replace("exec sleep 1000", "true");
+    let running = bed.start(&spec);
+    // A listing has its own folder open.
+    let (_, text) = bed
+        .exec(&running, &spec, &process(&["sh", "-c", &script]))
+        .unwrap();
+    assert_eq!(text, "4\n0\n");
+    bed.stop(&running);
+    let spec = bed.spec(&script);
+    assert_eq!(bed.output(&spec), "4\n0\n");
+    drop(leaked);
+}
+
+/// What the environment holds may be a password: a start that fails does not repeat it.
+fn errors_tell_no_values() {
+    let mut bed = Bed::new();
+    let changes: [fn(&mut windlass_runtime::spec::ContainerSpec); 4] = [
+        |spec| spec.process.args = process(&["/nope"]).args,
+        |spec| spec.process.user = "nobody".into(),
+        |spec| spec.process.cwd = "/bin/sh".into(),
+        |spec| spec.process.env.push("TOKEN=mark-of-a-value\0".into()),
+    ];
+    for change in changes {
+        let mut spec = bed.spec("");
+        spec.process.env = vec!["TOKEN=mark-of-a-value".into()];
+        change(&mut spec);
+        let error = bed.run(&spec).unwrap_err();
+        assert!(
+            !format!("{error} {error:?}").contains("mark-of"),
+            "{error:?}"
+        );
+    }
 }
