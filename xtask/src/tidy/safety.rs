@@ -1,6 +1,7 @@
 //! Rules of security that a reading of the text can hold.
 //!
 //! - A descriptor is made close-on-exec: one that leaks into a container is a way out of it.
+//! - No socket has an abstract name: containers with the host's network could connect to it.
 //! - Code that works inside a container's tree goes by descriptors: a path that is put together from
 //!   a root and a name from an image may lead through a link.
 //! - No text is formatted into mount options or firewall messages.
@@ -42,6 +43,13 @@ const CANNOT: [&str; 8] = [
     "SYS_dup2",
     "rustix::pipe::pipe",
     "rustix::io::dup",
+];
+
+/// Names of sockets that have no place among the files, and so no permissions.
+const ABSTRACT: [&str; 3] = [
+    "from_abstract_name",
+    "new_abstract_name",
+    "SocketAddrUnix::new_abstract",
 ];
 
 /// Ways to open of rustix, which have no flag of their own.
@@ -89,6 +97,13 @@ pub(super) fn check(source: &Source) -> Vec<Failure> {
     };
     if MAKE_DESCRIPTORS.contains(&source.crate_name()) {
         descriptors(&source.product, &mut fail);
+    }
+    for at in ABSTRACT
+        .iter()
+        .flat_map(|name| words(&source.product, name))
+    {
+        let mend = "bind it to a path in a folder of mode 0700";
+        fail(at, "a socket with an abstract name".into(), mend);
     }
     if IN_TREES.iter().any(|place| source.path.starts_with(place)) {
         joins(&source.product, &mut fail);
@@ -259,6 +274,12 @@ mod tests {
             assert_eq!(rules(path, text), wrong, "{text}");
         }
         assert_eq!(rules("crates/cli/src/a.rs", "fn a() { OFlags::RDONLY }"), 0);
+    }
+
+    #[test]
+    fn sockets_have_paths() {
+        let text = "fn a() { SocketAddr::from_abstract_name(name) }";
+        assert_eq!(rules("crates/agent/src/a.rs", text), 1);
     }
 
     #[test]
