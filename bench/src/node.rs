@@ -56,8 +56,10 @@ impl Node {
     /// The one place that knows the command line.
     fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(&self.executable);
-        command.arg(verb).arg(self.data());
-        command.args([&self.address, SUBNET]);
+        command.args([verb, "--data"]).arg(self.data());
+        if verb == "up" {
+            command.args(["--listen", &self.address, "--subnet", SUBNET]);
+        }
         command
     }
 
@@ -114,7 +116,8 @@ impl Node {
     pub(crate) fn end(&mut self, signal: Signal) -> Result<()> {
         if let Some(mut child) = self.child.take() {
             if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-                kill_process(pid, signal)?;
+                // It may have ended by itself.
+                let _ = kill_process(pid, signal);
             }
             child.wait()?;
         }

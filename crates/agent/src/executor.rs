@@ -77,6 +77,14 @@ impl Job {
 }
 
 pub(crate) async fn perform(cx: Arc<Context>, job: Job) -> Outcome {
+    let action = job.action;
+    tracing::debug!(target: "timing", "begin {action:?}");
+    let outcome = dispatch(cx, job).await;
+    tracing::debug!(target: "timing", "end {action:?}");
+    outcome
+}
+
+async fn dispatch(cx: Arc<Context>, job: Job) -> Outcome {
     match job.action {
         Action::CreateSandbox => create_sandbox(&cx, &job).await.into(),
         Action::CreateNetwork(scope) => create_network(&cx, &job, scope).await,
@@ -206,6 +214,7 @@ async fn start(cx: &Arc<Context>, job: &Job, container: usize) -> Outcome {
         Err(reason) => return failed(reason, None).into(),
     };
     let (sandbox, name) = (job.sandbox(), spec.name.clone());
+    tracing::debug!(target: "timing", "container {container} prepared");
     match within(START_TIME, cx.runtime.start(&sandbox, spec)).await {
         Some(Ok(started)) => {
             let at = millis(started.started_at_ms);

@@ -89,6 +89,7 @@ impl Agent {
                 })
             }
             ToAgent::Delta { mark, put, forget } => {
+                tracing::debug!(target: "timing", "assignment received");
                 if self.accepts(mark) {
                     put.into_iter()
                         .for_each(|assignment| self.assign(assignment));

@@ -155,6 +155,7 @@ impl Worker {
             self.record.reported = Some(news.clone());
         }
         self.write().await;
+        tracing::debug!(target: "timing", "ledger written");
         if let Some(news) = news {
             self.cx.reporter.offer(news);
         }

@@ -295,7 +295,9 @@ impl Leader {
 
     /// Commits, and only then answers the callers and tells the agents.
     fn finish(&mut self, mut gathered: Gathered) -> Result<(), Stopped> {
+        tracing::debug!(target: "timing", "turn decided");
         self.commit(&mut gathered)?;
+        tracing::debug!(target: "timing", "turn committed");
         for held in gathered.held {
             self.release(held);
         }
