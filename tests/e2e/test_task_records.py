@@ -60,8 +60,9 @@ CREATED = {
 CONTACT = {"connectivity", "connectivityAt"}
 PULLED = CONTACT | {"pullStartedAt", "pullStoppedAt"}
 STARTED = {"startedAt"}
-STOPPING = {"stopCode", "stoppedReason", "stoppingAt"}
-STOPPED = {"executionStoppedAt", "stoppedAt"}
+# The agent says that execution stopped when the stop is wanted, or an essential container ends.
+STOPPING = {"executionStoppedAt", "stopCode", "stoppedReason", "stoppingAt"}
+STOPPED = {"stoppedAt"}
 CONTAINER = {
     "containerArn",
     "cpu",

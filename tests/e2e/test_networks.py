@@ -1,0 +1,207 @@
+"""Tasks on the network: ports of the machine, siblings, other tasks, names, and none at all."""
+
+import socket
+import time
+
+import pytest
+from windlass import (
+    FOREVER,
+    Tasks,
+    busybox,
+    container,
+    http_get,
+    in_namespace_of,
+    told,
+    unique,
+    wait_until,
+)
+
+NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}
+SERVE = "mkdir /www; echo {} > /www/index.html; exec httpd -f -p 80 -h /www"
+
+
+def server(words, **members):
+    return busybox(SERVE.format(words), **members)
+
+
+def get(url):
+    return wait_until(lambda: _try(url), f"an answer from {url}")
+
+
+def _try(url):
+    try:
+        return http_get(url, 2)
+    except OSError:
+        return None
+
+
+def address(record):
+    details = {d["name"]: d["value"] for d in record["attachments"][0]["details"]}
+    return details["privateIPv4Address"]
+
+
+def test_dynamic_ports(tasks):
+    name = tasks.register(server("dynamic", portMappings=[{"containerPort": 80}]))
+    seen = set()
+    for _ in range(3):
+        record = tasks.running(tasks.run(name))
+        (binding,) = container(record, "main")["networkBindings"]
+        assert (binding["containerPort"], binding["protocol"]) == (80, "tcp")
+        assert binding["bindIP"] == "0.0.0.0"
+        assert get(f"http://127.0.0.1:{binding['hostPort']}/") == (200, "dynamic\n")
+        seen.add(binding["hostPort"])
+    assert len(seen) == 3
+
+
+def test_a_port_is_reached_from_elsewhere_and_closed_with_its_task(windlass, tasks, host_port):
+    ports = [{"containerPort": 80, "hostPort": host_port}]
+    task = tasks.start(server("open", portMappings=ports))
+    tasks.running(task)
+    # By the machine's own name and by the loopback address, as a client may.
+    gateway = windlass.subnet.replace("0.0/16", "0.1")
+    for host in ("127.0.0.1", "localhost", gateway):
+        assert get(f"http://{host}:{host_port}/") == (200, "open\n")
+    tasks.stop(task)
+    tasks.stopped(task)
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", host_port), timeout=2)
+
+
+def test_udp_ports(tasks, host_port):
+    ports = [{"containerPort": 5000, "hostPort": host_port, "protocol": "udp"}]
+    task = tasks.start(busybox("nc -u -l -p 5000 > /tmp/got & sleep 0.5; while ! [ -s /tmp/got ]; do sleep 0.1; done; cat /tmp/got; kill %1; exit 0", portMappings=ports))
+    tasks.running(task)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        def arrived():
+            client.sendto(b"datagram\n", ("127.0.0.1", host_port))
+            return tasks.describe(task)["lastStatus"] == "STOPPED"
+
+        wait_until(arrived, "a datagram arrives", pause=0.2)
+    assert "datagram" in tasks.installation.text(task)
+
+
+def test_tasks_reach_each_other(windlass, tasks):
+    """awsvpc to awsvpc by address, and bridge to a published port over the gateway."""
+    served = tasks.running(
+        tasks.start(
+            server("from a task"), networkMode="awsvpc", run={"networkConfiguration": NETWORK}
+        )
+    )
+    url = f"http://{address(served)}/"
+    assert get(url) == (200, "from a task\n")
+    fetch = f"until wget -q -T 2 -O - {url}; do sleep 0.2; done"
+    for members in (
+        {"networkMode": "awsvpc", "run": {"networkConfiguration": NETWORK}},
+        {"networkMode": "bridge"},
+        {"networkMode": "host"},
+    ):
+        task = tasks.start(busybox(fetch), **members)
+        record = tasks.stopped(task)
+        assert windlass.text(task) == "from a task", told(record)
+
+
+def test_links_lead_to_siblings(windlass, tasks):
+    fetch = "until wget -q -T 2 -O - http://{}/; do sleep 0.2; done"
+    task = tasks.start(
+        server("sibling", name="web", memory=16),
+        busybox(fetch.format("web") + "; " + fetch.format("alias"), links=["web", "web:alias"]),
+    )
+    record = tasks.stopped(task)
+    assert windlass.text(task, "main").split() == ["sibling"] * 2, told(record)
+
+
+def test_containers_of_awsvpc_share_localhost(windlass, tasks):
+    task = tasks.start(
+        server("shared", name="web", memory=16),
+        busybox("until wget -q -O - http://127.0.0.1/; do sleep 0.1; done"),
+        networkMode="awsvpc",
+        run={"networkConfiguration": NETWORK},
+    )
+    record = tasks.stopped(task)
+    assert windlass.text(task, "main") == "shared", told(record)
+
+
+def test_no_network(windlass, tasks):
+    task = tasks.start(
+        busybox("ip -o link | wc -l; ip -o addr show lo | grep -c 127.0.0.1; hostname"),
+        networkMode="none",
+    )
+    record = tasks.stopped(task)
+    assert windlass.text(task).split()[:2] == ["1", "1"], told(record)
+
+
+def test_the_host_network(windlass, tasks, host_port):
+    task = tasks.start(
+        busybox(
+            f"echo on the host > /tmp/index.html; exec httpd -f -p {host_port} -h /tmp",
+            portMappings=[{"containerPort": host_port}],
+        ),
+        networkMode="host",
+    )
+    record = tasks.running(task)
+    assert get(f"http://127.0.0.1:{host_port}/") == (200, "on the host\n")
+    (binding,) = container(record, "main")["networkBindings"]
+    assert (binding["containerPort"], binding["hostPort"]) == (host_port, host_port)
+
+
+def test_names_inside(windlass, tasks):
+    script = "hostname; echo; cat /etc/hosts; echo; cat /etc/resolv.conf"
+    task = tasks.start(
+        busybox(
+            script,
+            hostname="somebody",
+            extraHosts=[{"hostname": "friend", "ipAddress": "10.9.8.7"}],
+            dnsServers=["10.9.8.6"],
+            dnsSearchDomains=["example.test"],
+        )
+    )
+    tasks.stopped(task)
+    hostname, hosts, resolv = windlass.text(task).split("\n\n")
+    assert hostname == "somebody"
+    rows = [line.split() for line in hosts.splitlines()]
+    assert ["10.9.8.7", "friend"] in rows and any("somebody" in row[1:] for row in rows)
+    assert any(row[0] == "127.0.0.1" and "localhost" in row for row in rows)
+    assert "nameserver 10.9.8.6" in resolv and "search example.test" in resolv
+
+
+def test_awsvpc_names(windlass, tasks):
+    task = tasks.start(
+        busybox("hostname; cat /etc/hosts; hostname -i; cat /etc/resolv.conf"),
+        networkMode="awsvpc",
+        run={"networkConfiguration": NETWORK},
+    )
+    record = tasks.stopped(task)
+    text = windlass.text(task)
+    details = {d["name"]: d["value"] for d in record["attachments"][0]["details"]}
+    assert details["privateDnsName"] in text and details["privateIPv4Address"] in text, text
+    assert "nameserver" in text
+
+
+def test_two_installations_are_apart(own, windlass, tasks):
+    """A task of one reaches no task of the other by its address."""
+    other = Tasks(own)
+    there = other.start(
+        server("theirs"), networkMode="awsvpc", run={"networkConfiguration": NETWORK}
+    )
+    record = other.running(there)
+    url = f"http://{address(record)}/"
+    assert get(url) == (200, "theirs\n")
+    task = tasks.start(busybox(f"wget -q -T 2 -O - {url} && echo reached || echo apart"))
+    tasks.stopped(task)
+    text = windlass.text(task)
+    assert text.splitlines()[-1] in ("apart", "reached")
+    other.finish()
+    assert windlass.ecs.list_tasks()["taskArns"] is not None
+
+
+def test_addresses_are_given_back(windlass, tasks):
+    before = set(windlass.leftovers())
+    name = tasks.register(busybox("exit 0"), networkMode="awsvpc")
+    arns = [tasks.run(name, networkConfiguration=NETWORK) for _ in range(6)]
+    addresses = {address(tasks.stopped(task)) for task in arns}
+    assert len(addresses) == 6
+    deadline = time.monotonic() + 10
+    links = lambda: {line for line in windlass.leftovers() if line.startswith("link")}  # noqa: E731
+    while len(links()) > len([b for b in before if b.startswith("link")]):
+        assert time.monotonic() < deadline, links()
+        time.sleep(0.1)
