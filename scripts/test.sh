@@ -24,5 +24,6 @@ step "tests"
 cargo test --workspace --quiet
 
 step "the product, from the outside"
-cargo build --package windlass --quiet
-scripts/e2e.sh "$(scripts/target-dir.sh)/debug/windlass"
+cargo build --package windlass --package windlass-sdk-check --quiet
+built=$(scripts/target-dir.sh)/debug
+WINDLASS_SDK_CHECK=$built/windlass-sdk-check scripts/e2e.sh "$built/windlass"
