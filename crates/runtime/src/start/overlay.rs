@@ -14,6 +14,8 @@ use crate::spec::Root;
 
 /// Most layers the kernel stacks.
 const LAYERS_MAX: usize = 500;
+/// The first kernel that takes layers one by one, as `lowerdir+`.
+const LAYER_BY_LAYER: (u32, u32) = (6, 5);
 /// Options of classic mount(2) must fit a page.
 const CLASSIC_OPTIONS_MAX_BYTES: usize = 4095;
 
@@ -35,14 +37,26 @@ pub(super) fn open(root: &Root, staging: &std::path::Path) -> Result<OwnedFd, St
         .collect::<Result<Vec<_>, _>>()?;
     let upper = cstring("rootfs", upper)?;
     let work = cstring("rootfs", work)?;
+    if !layer_by_layer(rustix::system::uname().release()) {
+        return classic(&layers, &upper, &work, staging);
+    }
     let fs = kernel::fsopen(c"overlay").or_failed("rootfs", || "overlay".into())?;
     let fs = owned(fs);
     match configure(fs.as_raw_fd(), &layers, &upper, &work) {
         Ok(mount) => Ok(owned(mount)),
-        // Before 6.5 there is no lowerdir+.
+        // A kernel that only calls itself new.
         Err((libc::EINVAL, _)) => classic(&layers, &upper, &work, staging),
         Err((errno, at)) => Err(failed("rootfs", errno, at)),
     }
+}
+
+/// Trying would do, but older kernels log each refusal: one line for every container.
+fn layer_by_layer(release: &std::ffi::CStr) -> bool {
+    let release = release.to_string_lossy();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|part| part.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= LAYER_BY_LAYER
 }
 
 fn configure(
@@ -136,6 +150,20 @@ fn classic_options(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn releases_tell_how_layers_are_given() {
+        for (release, want) in [
+            (c"6.1.0-56-cloud-amd64", false),
+            (c"5.15.0", false),
+            (c"6.5.0-rc1", true),
+            (c"6.18.44", true),
+            (c"7.0", true),
+            (c"unknown", false),
+        ] {
+            assert_eq!(layer_by_layer(release), want, "{release:?}");
+        }
+    }
 
     #[test]
     fn separators_in_paths_are_escaped() {

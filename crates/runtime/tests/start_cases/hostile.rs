@@ -167,7 +167,11 @@ const TRAPS: &[Trap] = &[
     Trap {
         name: "volume to cgroups",
         set: |i, _| symlink("/sys/fs/cgroup", i.join("v")).unwrap(),
-        change: |s| volume(s, "/v/memory"),
+        // One hierarchy of v1, or all of v2.
+        change: |s| match Path::new("/sys/fs/cgroup/memory").exists() {
+            true => volume(s, "/v/memory"),
+            false => volume(s, "/v"),
+        },
         want: Err(libc::EPERM),
     },
     Trap {

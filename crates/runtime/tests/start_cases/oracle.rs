@@ -20,8 +20,10 @@ pub(crate) const CASES: &[Case] = &[
     ("a_program_sees_what_it_sees_under_runc", same_view),
 ];
 
-/// The last number that the library behind Debian's runc knows.
+/// The last number that the library behind Debian's runc knows, and two later ones that were put
+/// into a gap below it: uretprobe and uprobe.
 const KNOWN_TO_RUNC: u32 = 448;
+const LATER: [u32; 2] = [335, 336];
 
 fn system_calls() {
     let mut bed = Bed::new();
@@ -31,7 +33,9 @@ fn system_calls() {
     let theirs = runc(&bed, &["/probe", "probe", "calls"], &[]);
     let known = |line: &&str| match line.split_once(' ').unwrap().0.parse::<u32>() {
         Ok(number) => {
-            number <= KNOWN_TO_RUNC && calls::CALLS.iter().any(|(_, known)| *known == number)
+            number <= KNOWN_TO_RUNC
+                && !LATER.contains(&number)
+                && calls::CALLS.iter().any(|(_, known)| *known == number)
         }
         Err(_) => true,
     };

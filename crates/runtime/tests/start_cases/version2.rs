@@ -23,6 +23,10 @@ const AGAIN: &[&str] = &[
 ];
 
 fn alone() {
+    // A host with v2 alone has run every case that way.
+    if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        return;
+    }
     let output = Command::new("/proc/self/exe")
         .arg("--v2")
         .args(AGAIN)
