@@ -114,7 +114,6 @@ pack_kernel() {
 # the test program of that name.
 suites() {
     cat <<'LIST'
-device_program windlass-runtime /tests/windlass_runtime --ignored the_kernel_accepts_the_program
 start_cases windlass-runtime /tests/start_cases
 shim_containers windlass-runtime /tests/shim_containers --test-threads 2
 network windlass-network /tests/network --test-threads 2
@@ -137,23 +136,19 @@ choose_suites() {
 
 needs() { grep -q "^[a-z_]* $1 " "$work/suites"; }
 
-# Builds every program that runs inside and writes "NAME PATH" lines to $work/programs.
+# Builds every program that runs inside, at once so that dependencies are built once, and writes
+# "NAME PATH" lines to $work/programs.
 build_tests() {
-    local package packages=()
-    for package in runtime network agent; do
-        needs "windlass-$package" && packages+=(-p "windlass-$package")
-    done
+    local package name what=(--bins)
+    while read -r package; do
+        what+=(-p "$package")
+    done < <(cut -d' ' -f2 "$work/suites" | sort -u)
+    while read -r name; do
+        what+=(--test "$name")
+    done < <(test_programs)
+    say "building: cargo build ${what[*]}"
     cd "$root"
-    {
-        if [ ${#packages[@]} -gt 0 ]; then
-            say "building the tests of ${packages[*]}"
-            cargo test --no-run "${packages[@]}" --message-format json-render-diagnostics 9>&-
-        fi
-        if needs windlass; then
-            say "building windlass"
-            cargo build -p windlass --message-format json-render-diagnostics 9>&-
-        fi
-    } >"$work/cargo.json"
+    cargo build "${what[@]}" --message-format json-render-diagnostics >"$work/cargo.json" 9>&-
     python3 -c '
 import json, sys
 for line in sys.stdin:
@@ -162,6 +157,8 @@ for line in sys.stdin:
         print(message["target"]["name"], message["executable"])
 ' <"$work/cargo.json" >"$work/programs"
 }
+
+test_programs() { sed -n 's|.* /tests/\([a-z_]*\).*|\1|p' "$work/suites"; }
 
 program() {
     local path
@@ -201,7 +198,7 @@ pack_machine() {
     chmod 1777 "$machine/tmp"
 
     cut -d' ' -f1,3- "$work/suites" >"$machine/suites"
-    sed -n 's|.* /tests/\([a-z_]*\).*|\1|p' "$work/suites" | while read -r name; do
+    test_programs | while read -r name; do
         strip -o "$machine/tests/$name" "$(program "$name")"
     done
     # Tests know these by the paths they were built with.
