@@ -10,6 +10,8 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 pub const UPLOAD_BYTES_MAX: u64 = 64 << 30;
 /// Time for a client to send a request's headers.
 pub const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time that a connection may be kept without a request. Longer than clients keep theirs.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// Time for a client to send a request's body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after a connection that could not be accepted.

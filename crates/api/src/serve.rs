@@ -1,16 +1,23 @@
 //! Connections: how many, for how long, and how they end.
 
 use crate::caller::Keys;
-use crate::door::Door;
+use crate::door::{Answer, Door};
 use crate::limits;
 use crate::local::Local;
 use crate::page::PageTokens;
+use bytes::Bytes;
+use http::Response;
+use http_body_util::combinators::BoxBody;
+use hyper::body::{Body, Frame, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use windlass_model::arn::Scope;
@@ -79,17 +86,23 @@ pub async fn serve(
         };
         prepare(&socket);
         let door = door.clone();
+        let activity = Arc::new(Activity::new());
+        let seen = activity.clone();
         let service = service_fn(move |request| {
             let door = door.clone();
-            async move { Ok::<_, Infallible>(door.answer(request).await) }
+            let running = Running::new(seen.clone());
+            async move { Ok::<_, Infallible>(running.until_sent(door.answer(request).await)) }
         });
         let connection = server
             .serve_connection(TokioIo::new(socket), service)
             .into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            // A client that goes away is its own affair.
-            let _ = connection.await;
+            // A client that goes away is its own affair; one that only stays away is cut.
+            tokio::select! {
+                _ = connection => {}
+                () = activity.idle() => {}
+            }
             drop(slot);
         });
     }
@@ -101,6 +114,93 @@ pub async fn serve(
         tracing::warn!("some requests did not end in time and are cut");
     }
     Ok(())
+}
+
+/// What goes on on a connection. Without it, clients that say nothing would hold every connection
+/// there may be: the libraries wait without end for the first bytes, and between requests.
+struct Activity {
+    /// Requests that came, and requests whose answer is not sent yet.
+    counts: watch::Sender<(u64, usize)>,
+}
+
+impl Activity {
+    fn new() -> Activity {
+        Activity {
+            counts: watch::Sender::new((0, 0)),
+        }
+    }
+
+    /// Returns when no first request came in time, or none for long after the last was answered.
+    async fn idle(&self) {
+        let mut counts = self.counts.subscribe();
+        loop {
+            let (came, running) = *counts.borrow_and_update();
+            let patience = match (came, running) {
+                (_, 1..) => Duration::MAX,
+                (0, 0) => limits::HEADERS_TIMEOUT,
+                (_, 0) => limits::IDLE_TIMEOUT,
+            };
+            // An error is the end of the wait; the sender lives as long as this.
+            if tokio::time::timeout(patience, counts.changed())
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+    }
+}
+
+/// A request from its head to the last byte of its answer.
+struct Running(Arc<Activity>);
+
+impl Running {
+    fn new(activity: Arc<Activity>) -> Running {
+        activity.counts.send_modify(|(came, running)| {
+            *came = came.saturating_add(1);
+            *running += 1;
+        });
+        Running(activity)
+    }
+
+    fn until_sent(self, answer: Answer) -> Response<Sending> {
+        answer.map(|body| Sending {
+            body,
+            _running: self,
+        })
+    }
+}
+
+/// The body of an answer, whose request runs until the last byte: a log may be followed for days.
+struct Sending {
+    body: BoxBody<Bytes, std::io::Error>,
+    _running: Running,
+}
+
+impl Body for Sending {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.counts.send_modify(|(_, running)| *running -= 1);
+    }
 }
 
 /// Returns when `stop` is true, or when nobody is left to make it so.

@@ -264,7 +264,9 @@ fn create(name: &str) -> Request {
 #[test]
 fn ambiguous_requests_are_refused() {
     let bed = Bed::new();
-    assert_eq!(status(&bed.call(&create("good"))), 200);
+    let answer = bed.call(&create("good"));
+    assert_eq!(status(&answer), 200);
+    assert!(answer.contains("content-length: "), "{answer}");
     let good = || create("bad");
     let query = |query: &str, canonical: &str| Request {
         path: format!("/?{query}"),
@@ -513,4 +515,30 @@ fn a_browser_reaches_nothing() {
             "{answer}"
         );
     }
+}
+
+/// Connections are few enough to be counted: who holds one has to say something.
+#[test]
+fn silent_connections_are_closed() {
+    let bed = Bed::new();
+    let beginnings: [&[u8]; 4] = [
+        b"",
+        b"PRI * HTTP/2.0\r\n",
+        b"POST / HTTP/1.1\r\nhost: wind",
+        // All of the preface and empty settings: a connection without requests.
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+    ];
+    let sockets = beginnings.map(|bytes| {
+        let mut socket = TcpStream::connect(bed.address).unwrap();
+        socket.write_all(bytes).unwrap();
+        socket
+    });
+    for (mut socket, said) in sockets.into_iter().zip(beginnings) {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut answer = Vec::new();
+        let end = socket.read_to_end(&mut answer);
+        let waited = matches!(&end, Err(err) if err.kind() == std::io::ErrorKind::WouldBlock);
+        assert!(!waited, "{:?}", String::from_utf8_lossy(said));
+    }
+    assert_eq!(status(&bed.call(&create("after"))), 200);
 }
