@@ -53,6 +53,8 @@ fn dispatch(args: Args) -> Result<u8> {
     match &args.verb {
         Verb::Up(up) if up.detach => detach::run(&data).map(|()| 0),
         Verb::Up(up) => {
+            // Run as /proc/self/exe, it would be called `exe`.
+            rustix::thread::set_name(c"windlass").context("naming the process")?;
             log();
             let options = up_options(&data, up);
             server_runtime()?.block_on(up::run(options)).map(|()| 0)

@@ -98,13 +98,10 @@ fn nftables() -> Result<()> {
     bail!("the kernel has no netfilter: load it with `modprobe nf_tables`");
 }
 
+/// Asks for the file system, by which a kernel that has it as a module loads it.
 fn overlay() -> Result<()> {
-    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    if known
-        .lines()
-        .any(|line| line.split_whitespace().next_back() == Some("overlay"))
-    {
-        return Ok(());
+    match rustix::mount::fsopen("overlay", rustix::mount::FsOpenFlags::FSOPEN_CLOEXEC) {
+        Ok(_) => Ok(()),
+        Err(err) => bail!("the kernel has no overlayfs ({err}): load it with `modprobe overlay`"),
     }
-    bail!("the kernel does not know overlayfs: load it with `modprobe overlay`");
 }

@@ -34,6 +34,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let data = options.choices.data.clone();
     preflight::check(&data)?;
     refuse_second(&data)?;
+    survive_pressure();
     let wanted = Wanted {
         account_id: options.account_id.as_deref(),
         region: options.region.as_deref(),
@@ -90,6 +91,14 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     }
     served.context("the front door ended")?;
     end
+}
+
+/// When the machine runs out of memory, the kernel ends tasks before what manages them. Containers
+/// set their own value at their start, so none inherits this one.
+fn survive_pressure() {
+    if let Err(err) = std::fs::write("/proc/self/oom_score_adj", "-999") {
+        tracing::warn!(%err, "the kernel may end this process when memory is short");
+    }
 }
 
 /// A second `up` on the same data says which process serves it.
