@@ -107,3 +107,15 @@ def test_processes_are_bounded_unasked(windlass, tasks):
     task = tasks.start(busybox(script))
     tasks.stopped(task)
     assert int(windlass.text(task).split()[-1]) <= 8192
+
+
+def test_memory_pressure_meets_tasks_first(windlass, tasks):
+    task = tasks.start(busybox("cat /proc/self/oom_score_adj; cat /proc/1/oom_score_adj"))
+    tasks.stopped(task)
+    assert windlass.text(task).split() == ["0", "0"]
+    status = pathlib.Path("/proc/self/status").read_text()
+    capabilities = int(status.split("CapEff:")[1].split()[0], 16)
+    if not capabilities >> 24 & 1:
+        pytest.skip("without CAP_SYS_RESOURCE nobody is spared")
+    own = pathlib.Path(f"/proc/{windlass.process.pid}/oom_score_adj")
+    assert own.read_text() == "-999\n"

@@ -5,9 +5,9 @@
 //! or `..` leads around nothing; so is every folder above one of them. An operator may allow
 //! single paths.
 
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 
 /// What is refused and what is allowed all the same.
@@ -84,17 +84,14 @@ impl Policy {
         // What exists of it is checked before anything is made below it.
         let existing = path
             .ancestors()
-            .find_map(|above| fs::canonicalize(above).ok());
-        let rest_missing = fs::symlink_metadata(path).is_err();
-        if let (Some(existing), true) = (&existing, rest_missing) {
+            .find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
+        let missing = fs::symlink_metadata(path).is_err();
+        if let (Some((above, existing)), true) = (&existing, missing) {
             self.check_inside(existing)?;
-            let made = fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(path);
-            made.map_err(|source| Error::File {
+            let below = path.strip_prefix(above).unwrap_or(Path::new(""));
+            make(existing, below).map_err(|source| Error::File {
                 path: text.to_owned(),
-                source,
+                source: source.into(),
             })?;
         }
         let resolved = fs::canonicalize(path).map_err(|source| Error::File {
@@ -131,6 +128,23 @@ impl Policy {
             None => Ok(()),
         }
     }
+}
+
+/// Makes the folders of `below` in `folder`, which is resolved. A container may share one of them:
+/// each is opened where it was made, and a link that came in its place is not followed.
+fn make(folder: &Path, below: &Path) -> rustix::io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS;
+    let mut at = rustix::fs::openat2(CWD, folder, flags, Mode::empty(), resolve)?;
+    for part in below.components() {
+        let name = part.as_os_str();
+        match rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+        at = rustix::fs::openat(&at, name, flags | OFlags::NOFOLLOW, Mode::empty())?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -176,5 +190,22 @@ mod tests {
         );
         let allowing = Policy::new(&[&data], std::slice::from_ref(&data));
         assert!(allowing.resolve(&text(&data)).is_ok());
+    }
+
+    #[test]
+    fn folders_are_made_through_no_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(folder.path()).unwrap();
+        for name in ["free", "canary"] {
+            fs::create_dir(root.join(name)).unwrap();
+        }
+        // As if a container had put it there after the check.
+        symlink(root.join("canary"), root.join("free/link")).unwrap();
+        assert!(make(&root.join("free"), Path::new("link/new")).is_err());
+        assert!(make(&root.join("free/link"), Path::new("new")).is_err());
+        assert_eq!(fs::read_dir(root.join("canary")).unwrap().count(), 0);
+        make(&root.join("free"), Path::new("a/b")).unwrap();
+        make(&root.join("free"), Path::new("a/b/c")).unwrap();
+        assert!(root.join("free/a/b/c").is_dir());
     }
 }

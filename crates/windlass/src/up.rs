@@ -97,7 +97,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 /// set their own value at their start, so none inherits this one.
 fn survive_pressure() {
     if let Err(err) = std::fs::write("/proc/self/oom_score_adj", "-999") {
-        tracing::warn!(%err, "the kernel may end this process when memory is short");
+        tracing::debug!(%err, "the kernel may end this process when memory is short");
     }
 }
 
