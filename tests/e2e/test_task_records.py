@@ -246,7 +246,7 @@ def test_a_record_at_each_status(windlass, ecs, tasks, tmp_path, launch):
     marker = unique("gate")
     definition = tasks.register(
         busybox(f": {marker}; {FIRST}", name="first", cpu=2, memory=16, essential=False, mountPoints=mount),
-        busybox(MAIN, cpu=10, mountPoints=mount, dependsOn=wait, stopTimeout=20),
+        busybox(f": {marker}; {MAIN}", cpu=10, mountPoints=mount, dependsOn=wait, stopTimeout=20),
         volumes=[volume],
         **definition_members,
     )
@@ -288,6 +288,8 @@ def test_a_record_at_each_status(windlass, ecs, tasks, tmp_path, launch):
     record.check(stopping, "STOPPING", PULLED | STARTED | STOPPING)
     assert stopping["version"] > running["version"]
 
+    if launch.startswith("Fargate"):
+        gate = scratch_volume(windlass, marker)
     (gate / "leave").touch()
     stopped = tasks.stopped(task)
     record.check(stopped, "STOPPED", PULLED | STARTED | STOPPING | STOPPED)

@@ -91,20 +91,22 @@ def test_volumes_from_a_sibling(windlass, tasks):
     assert windlass.text(task, "main") == "kept", told(record)
 
 
-def test_a_new_volume_shows_what_the_image_has_there(windlass, tasks):
-    """As Docker does it with a named volume over a folder of the image."""
+def test_a_new_volume_has_the_owner_of_the_folder_it_covers(windlass, tasks):
+    """So that a program that is not root can write there: redis's image gives it /data."""
+    script = "stat -c %u:%g /data; touch /data/x && echo written"
     task = tasks.start(
         {
             "name": "main",
-            "image": "nginx",
+            "image": "redis",
             "memory": 32,
-            "command": ["ls", "/usr/share/nginx/html"],
-            "mountPoints": [{"sourceVolume": "v", "containerPath": "/usr/share/nginx/html"}],
+            "user": "999:999",
+            "command": ["sh", "-c", script],
+            "mountPoints": [{"sourceVolume": "v", "containerPath": "/data"}],
         },
         volumes=[{"name": "v", "dockerVolumeConfiguration": {"scope": "task"}}],
     )
     record = tasks.stopped(task)
-    assert "index.html" in windlass.text(task), told(record)
+    assert windlass.text(task).split() == ["999:999", "written"], told(record)
 
 
 def test_writes_stay_out_of_the_image(windlass, tasks):
