@@ -46,6 +46,9 @@ pub enum Effect {
 #[derive(Clone, Debug)]
 pub enum Answer {
     Done,
+    /// A part is done: the same command again does the next one. What asks it of the state holds
+    /// the answer back until nothing is left.
+    Unfinished,
     Cluster(ClusterView),
     Clusters {
         found: Vec<ClusterView>,

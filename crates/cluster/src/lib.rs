@@ -10,7 +10,8 @@
 //!
 //! A leader's loop is:
 //! 1. [`State::begin`] with the turn's time and seed;
-//! 2. [`take`] for each request: it decides *and* applies, so the next request sees the changes;
+//! 2. [`take`] for each request: it decides *and* applies, so the next request sees the changes; an
+//!    [`Answer::Unfinished`] asks for the same request again, in this turn or the next;
 //! 3. [`take_due`] until [`next_due`] lies ahead;
 //! 4. commit every [`Decision`]'s changes, then release answers and effects.
 //!

@@ -2,6 +2,9 @@
 
 /// Things that time made due and that one call of `take_due` settles.
 pub(crate) const DUE_PER_STEP_MAX: usize = 64;
+/// Tasks that one step of a command about all tasks of a node or region changes. The rows of one may
+/// take tens of KiB, and a step must fit the half of a batch that a turn keeps free.
+pub(crate) const TASKS_PER_STEP_MAX: usize = 16;
 /// Refusals an answer lists when nothing fits.
 pub(crate) const REFUSALS_ANSWERED_MAX: usize = 100;
 /// Refusals the history keeps of one RunTask; it has their count besides.

@@ -2,10 +2,13 @@
 //! clusters are AddNode's.
 //!
 //! A node that returns with another boot runs nothing of the old one. Its old tasks are STOPPED
-//! here, for no agent is left that could report it, and so none of them is ever started twice.
+//! here, for no agent is left that could report it, and so none of them is ever started twice. In
+//! small steps, for they may be more than one turn can hold; the node counts as returned, and hears
+//! its whole set, with the last of them.
 
 use crate::decision::{Answer, Effect};
 use crate::draft::Draft;
+use crate::limits::TASKS_PER_STEP_MAX;
 use crate::report;
 use crate::stop;
 use std::sync::Arc;
@@ -26,6 +29,9 @@ pub(crate) fn decide(draft: &mut Draft, node: &Node) -> Answer {
         lose(draft, task);
         draft.effect(Effect::Forget { node: id, task });
     }
+    if !tasks_of_other_boots(draft, &node).is_empty() {
+        return Answer::Unfinished;
+    }
     let known = draft.state.nodes.get(&id);
     let was_connected = known.is_some_and(|known| known.connected && known.boot == node.boot);
     if known.is_none_or(|known| **known != node) {
@@ -40,6 +46,7 @@ pub(crate) fn decide(draft: &mut Draft, node: &Node) -> Answer {
     Answer::Done
 }
 
+/// Some of them: one step's.
 fn tasks_of_other_boots(draft: &Draft, node: &Node) -> Vec<TaskId> {
     let Some(ledger) = draft.state.index.ledgers.get(&node.id) else {
         return Vec::new();
@@ -51,7 +58,8 @@ fn tasks_of_other_boots(draft: &Draft, node: &Node) -> Vec<TaskId> {
             .get(task)
             .is_some_and(|spec| spec.boot != node.boot)
     };
-    ledger.tasks.iter().filter(other).copied().collect()
+    let tasks = ledger.tasks.iter().filter(other).copied();
+    tasks.take(TASKS_PER_STEP_MAX).collect()
 }
 
 /// The task ended with its machine.

@@ -91,6 +91,21 @@ impl<T> Inbox<T> {
         self.lock().closed = true;
         self.arrived.notify_all();
     }
+
+    /// Nothing is taken in or given out any more. What waits is dropped: whoever asked is told, by
+    /// the end of the item, and does not wait for ever.
+    pub(crate) fn abandon(&self) {
+        let mut queues = self.lock();
+        queues.closed = true;
+        let left = (
+            std::mem::take(&mut queues.calls),
+            std::mem::take(&mut queues.reports),
+        );
+        // Outside the lock: dropping an item wakes its caller.
+        drop(queues);
+        drop(left);
+        self.arrived.notify_all();
+    }
 }
 
 #[cfg(test)]

@@ -12,14 +12,14 @@ use crate::dispatch::dispatch;
 use crate::inbox::{Inbox, NotTaken, Share};
 use crate::limits;
 use crate::sessions::{SessionEnd, Sessions};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use windlass_cluster::{Answer, Decision, Effect, Reject, State, Turn};
 use windlass_model::command::{Command, Request};
 use windlass_model::history::Entry;
-use windlass_model::id::NodeId;
+use windlass_model::id::{Millis, NodeId};
 use windlass_model::row::{Change, Row, RowError};
 use windlass_session::{Mark, ToServer};
 use windlass_store::{Batch, HistoryRecord, Snapshot, Store};
@@ -195,13 +195,15 @@ pub struct Leader {
     mark: Mark,
     space_read_at: Option<Instant>,
     low: Option<(String, u64, u64)>,
-    history_dropped_at: Option<Instant>,
+    history_dropped_at: Option<Millis>,
 }
 
 /// A reply that waits for the turn's commit.
 enum Held {
     Answer(Reply<Answer>, Box<Result<Answer, Refused>>),
     Session(NodeId, oneshot::Sender<SessionEnd>),
+    /// In its place among the others: a session that is opened after it lives on.
+    Disconnect(NodeId),
 }
 
 /// What one turn gathers before its commit.
@@ -256,7 +258,6 @@ impl Leader {
                 return Stopped::Asked;
             };
             if let Err(stopped) = self.turn(batch) {
-                self.inbox.close();
                 return stopped;
             }
         }
@@ -273,7 +274,7 @@ impl Leader {
 
     /// Takes a batch, in as many turns as the store's limits make of it.
     fn turn(&mut self, batch: Vec<Item>) -> Result<(), Stopped> {
-        let mut items = batch.into_iter().peekable();
+        let mut items = VecDeque::from(batch);
         loop {
             self.state.begin(Turn {
                 now: self.clock.now(),
@@ -282,12 +283,17 @@ impl Leader {
             let mut gathered = Gathered::default();
             let limits = self.store.limits();
             while !gathered.is_full(&limits) {
-                let Some(item) = items.next() else { break };
-                self.take(item, &mut gathered);
+                let Some(item) = items.pop_front() else {
+                    break;
+                };
+                // What is not finished goes on first, here or in the next turn.
+                if let Some(unfinished) = self.take(item, &mut gathered) {
+                    items.push_front(unfinished);
+                }
             }
             gathered.add(windlass_cluster::take_due(&mut self.state));
             self.finish(gathered)?;
-            if items.peek().is_none() {
+            if items.is_empty() {
                 return self.drop_old_history();
             }
         }
@@ -305,12 +311,16 @@ impl Leader {
         Ok(())
     }
 
-    fn take(&mut self, item: Item, gathered: &mut Gathered) {
+    /// Decides one item, or a step of one, which it then gives back.
+    fn take(&mut self, item: Item, gathered: &mut Gathered) -> Option<Item> {
         match item {
             Item::Ask(request, reply) => {
                 let answer = self.decide(&request, gathered);
+                if matches!(answer, Ok(Answer::Unfinished)) {
+                    return Some(Item::Ask(request, reply));
+                }
                 if let Command::NodeDisconnected(node) = request.command {
-                    self.sessions.close(node);
+                    gathered.held.push(Held::Disconnect(node));
                 }
                 if let Some(reply) = reply {
                     gathered.held.push(Held::Answer(reply, Box::new(answer)));
@@ -328,6 +338,7 @@ impl Leader {
                 let _ = reply.send(snapshot.map_err(|err| Refused::Store(err.to_string())));
             }
         }
+        None
     }
 
     fn decide(&mut self, request: &Request, gathered: &mut Gathered) -> Result<Answer, Refused> {
@@ -394,6 +405,7 @@ impl Leader {
             Held::Session(node, reply) => {
                 let _ = reply.send(self.sessions.open(node));
             }
+            Held::Disconnect(node) => self.sessions.close(node),
         }
     }
 
@@ -410,23 +422,28 @@ impl Leader {
     }
 
     fn drop_old_history(&mut self) -> Result<(), Stopped> {
+        let now = self.clock.now();
         let due = self
             .history_dropped_at
-            .is_none_or(|at| at.elapsed() >= limits::HISTORY_DROP_EVERY);
+            .is_none_or(|at| now.since(at) >= limits::HISTORY_DROP_EVERY_MS);
         if !due {
             return Ok(());
         }
-        self.history_dropped_at = Some(Instant::now());
-        let oldest = self
-            .clock
-            .now()
-            .plus_ms(-windlass_model::limits::HISTORY_DAYS * 86_400_000);
+        self.history_dropped_at = Some(now);
+        let oldest = now.plus_ms(-windlass_model::limits::HISTORY_DAYS * 86_400_000);
         let day = windlass_store::Day::of_ms(oldest.0);
         let turn = self.mark.turn;
         self.store
             .drop_history_before(day)
             .map(drop)
             .map_err(|err| Stopped::Commit { turn, err })
+    }
+}
+
+impl Drop for Leader {
+    /// However the leader ends, by a panic too, nobody waits for an answer of it.
+    fn drop(&mut self) {
+        self.inbox.abandon();
     }
 }
 

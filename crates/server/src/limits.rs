@@ -14,5 +14,5 @@ pub const SESSION_MESSAGES_MAX: usize = 1_024;
 pub const IDLE_MAX: Duration = Duration::from_secs(5);
 /// How often free disk space is read at most.
 pub const SPACE_READ_EVERY: Duration = Duration::from_secs(1);
-/// How often days of history past their time are dropped.
-pub const HISTORY_DROP_EVERY: Duration = Duration::from_secs(3_600);
+/// How often days of history past their time are dropped, in milliseconds of the turn's clock.
+pub const HISTORY_DROP_EVERY_MS: i64 = 3_600_000;

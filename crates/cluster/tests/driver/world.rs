@@ -4,7 +4,7 @@ use crate::agent::{Agent, ToAgent};
 use crate::checks::Moves;
 use crate::random::Random;
 use crate::{commands, nouns};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use windlass_cluster::{Answer, Decision, Effect, State, Turn, next_due, take, take_due};
 use windlass_model::command::{Command, Report, Request};
 use windlass_model::definition::DefinitionKey;
@@ -157,7 +157,8 @@ impl World {
         });
         let mut decisions = Vec::new();
         let mut answered = Vec::new();
-        for command in commands {
+        let mut commands = VecDeque::from(commands);
+        while let Some(command) = commands.pop_front() {
             let before = self.state.rows();
             let request = Request {
                 caller: "arn:aws:iam::1:user/dev".into(),
@@ -165,6 +166,9 @@ impl World {
             };
             match take(&mut self.state, &request) {
                 Ok(decision) => {
+                    if matches!(decision.answer, Answer::Unfinished) {
+                        commands.push_front(request.command.clone());
+                    }
                     answered.push((request.command, decision.answer.clone()));
                     decisions.push(decision);
                 }

@@ -552,3 +552,39 @@ fn stopped_tasks_are_bounded_in_number() {
     core.pass(0);
     assert_eq!(kept(&core), STOPPED_TASKS_KEPT_MAX);
 }
+
+/// All tasks of a node or a region are more than one turn can hold.
+#[test]
+fn what_concerns_every_task_goes_in_bounded_steps() {
+    let run_all = |core: &mut Core| {
+        core.register(template("t", 1, 4));
+        for _ in 0..5 {
+            core.run(run("default", "t", 10));
+        }
+    };
+    let steps = |core: &mut Core, command: Command| {
+        let mut steps = 0;
+        loop {
+            let decision = core.ok(command.clone());
+            assert!(decision.changes.len() <= 20, "{}", decision.changes.len());
+            steps += 1;
+            match decision.answer {
+                Answer::Unfinished => assert!(steps < 10),
+                Answer::Done => return steps,
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let mut core = Core::with_nodes(1);
+    run_all(&mut core);
+    assert_eq!(steps(&mut core, Command::StopEverything), 4);
+    assert_eq!(steps(&mut core, Command::StopEverything), 1);
+
+    let mut core = Core::with_nodes(1);
+    run_all(&mut core);
+    let returned = Command::NodeConnected(Box::new(nouns::node(0, 2)));
+    assert_eq!(steps(&mut core, returned.clone()), 4);
+    assert!(core.state.assignments(NodeId(0)).is_empty());
+    let decision = core.ok(returned);
+    assert_eq!(decision.effects, [Effect::Full { node: NodeId(0) }]);
+}
