@@ -61,8 +61,8 @@ fn verdict(number: i64, a: [i64; 4]) -> String {
     }
 }
 
-/// Looks at every process of this namespace until /tmp/stop exists, and tells how many were seen, and
-/// how many with more than this process's own capabilities or with memory that could be written.
+/// Looks at every process of this namespace until /tmp/stop exists, and tells how many were seen, how
+/// many with more than this process's own capabilities, and how many whose program could be written.
 fn watch() {
     use std::fs;
     let capabilities = |pid: &str| {
@@ -71,7 +71,7 @@ fn watch() {
         u64::from_str_radix(line.trim(), 16).ok()
     };
     let own = capabilities("self").expect("own status");
-    let (mut seen, mut strong) = (0u64, 0u64);
+    let (mut seen, mut strong, mut written) = (0u64, 0u64, 0u64);
     fs::write("/tmp/ready", "").expect("a sign of life");
     while fs::metadata("/tmp/stop").is_err() {
         for entry in fs::read_dir("/proc").expect("/proc").flatten() {
@@ -84,9 +84,19 @@ fn watch() {
             };
             seen += 1;
             strong += u64::from(theirs & !own != 0);
+            written += u64::from(overwrite(&name));
         }
     }
-    println!("{seen} {strong}");
+    println!("{seen} {strong} {written}");
+}
+
+/// Writes to the program of a process that does not run one of the image's.
+fn overwrite(pid: &str) -> bool {
+    use std::io::Write;
+    let exe = format!("/proc/{pid}/exe");
+    let foreign = std::fs::read_link(&exe).is_ok_and(|path| !path.exists());
+    let file = std::fs::OpenOptions::new().write(true).open(&exe);
+    foreign && file.is_ok_and(|mut file| file.write_all(b"x").is_ok())
 }
 
 /// Exchanges /data/sub with a link to /etc, for ever.
