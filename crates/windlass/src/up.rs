@@ -5,8 +5,10 @@ use crate::local::LocalMachine;
 use crate::plane::{Choices, Plane, make_private};
 use crate::preflight;
 use anyhow::{Context, Result, bail};
+use std::io::ErrorKind::AddrInUse;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -15,6 +17,10 @@ use windlass_image::Mirrors;
 use windlass_model::command::Command;
 use windlass_model::status::TaskStatus;
 use windlass_server::Stopped;
+
+/// How long an address that is in use is tried.
+const BIND_TIMEOUT: Duration = Duration::from_secs(1);
+const BIND_POLL: Duration = Duration::from_millis(20);
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -42,7 +48,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     };
     let installation = Installation::open(&data, &wanted)?;
     let credentials = Credentials::open(&data, &wanted)?;
-    let listener = TcpListener::bind(options.listen).await.with_context(|| {
+    let listener = bind(options.listen).await.with_context(|| {
         format!(
             "listening on {}: choose another address with --listen",
             options.listen
@@ -98,6 +104,20 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 fn survive_pressure() {
     if let Err(err) = std::fs::write("/proc/self/oom_score_adj", "-999") {
         tracing::debug!(%err, "the kernel may end this process when memory is short");
+    }
+}
+
+/// A server that was killed while it started a process leaves its listener to that process until it
+/// executes its program, so an address that is in use is tried again for a moment.
+async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let asked = Instant::now();
+    loop {
+        match TcpListener::bind(address).await {
+            Err(err) if err.kind() == AddrInUse && asked.elapsed() < BIND_TIMEOUT => {
+                tokio::time::sleep(BIND_POLL).await;
+            }
+            bound => return bound,
+        }
     }
 }
 
