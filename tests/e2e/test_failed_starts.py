@@ -81,6 +81,8 @@ def test_a_volume_below_a_file_of_the_image(tasks):
 
 def test_a_port_that_a_process_of_the_host_has(tasks, host_port):
     with socket.socket() as taken:
+        # The port may have been another test's a moment ago.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("0.0.0.0", host_port))
         taken.listen()
         ports = [{"containerPort": 80, "hostPort": host_port}]
