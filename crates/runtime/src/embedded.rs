@@ -38,6 +38,10 @@ const LIST_TIME: Duration = Duration::from_secs(10);
 /// How long a shim may take beyond an exec's own timeout.
 const EXEC_GRACE: Duration = Duration::from_secs(10);
 
+/// How long the pool waits before it fills up again while it is not empty: making shims would take
+/// the processors from the start that has just emptied it by one.
+const REFILL_PAUSE: Duration = Duration::from_millis(60);
+
 /// What an [`Embedded`] runtime needs to know.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -82,7 +86,7 @@ impl Embedded {
     /// The run folder cannot be made, or belongs to somebody else.
     pub fn new(options: Options) -> Result<Embedded, Error> {
         let run_dir = RunDir::open(&options.run_dir)?;
-        run_dir.remove_dead_spares();
+        run_dir.remove_dead_spares(&options.cgroup_root);
         let inner = Arc::new(Inner {
             options,
             run_dir,
@@ -395,8 +399,13 @@ impl Inner {
 
     /// Fills the pool behind the caller's back: the next sandbox profits, this one must not wait.
     fn refill_later(self: &Arc<Self>) {
-        let inner = self.clone();
+        let weak = Arc::downgrade(self);
+        let pause = !lock(&self.spares).is_empty();
         tokio::spawn(async move {
+            if pause {
+                tokio::time::sleep(REFILL_PAUSE).await;
+            }
+            let Some(inner) = weak.upgrade() else { return };
             let _one = inner.refill.lock().await;
             while lock(&inner.spares).len() < inner.options.spare_shims {
                 match inner.spawn_spare().await {
@@ -414,9 +423,15 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // The spares' shims end when their links close; their folders would be left.
-        for spare in lock(&self.spares).drain(..) {
+        // The spares' shims end when their links close, some time; their folders would be left, and
+        // whoever removes the installation's cgroups now would find theirs.
+        let spares: Vec<Spare> = lock(&self.spares).drain(..).collect();
+        for spare in &spares {
             spare.link.close();
+            spare.folder.kill_shim();
+        }
+        for spare in spares {
+            spare.folder.remove_groups(&self.options.cgroup_root);
             spare.folder.remove();
         }
         for link in lock(&self.links).values() {

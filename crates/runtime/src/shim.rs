@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, FdFlags};
 
-use crate::spec::{SandboxSpec, StartError};
+use crate::spec::{SandboxId, StartError};
 use crate::start::{self, Starter};
 use launch::Launcher;
 use service::Service;
@@ -76,10 +76,10 @@ fn run(args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
     let cgroup_root = cgroup_root.to_str().map_err(io::Error::other)?;
     let again: Vec<&CStr> = args.iter().map(CString::as_c_str).collect();
     start::seal_self(&again).map_err(io::Error::other)?;
-    serve(|spec, staging| {
+    serve(|id, staging| {
         Starter::new(start::Options {
             cgroup: start::Cgroups {
-                parent: format!("{cgroup_root}/{}", spec.id),
+                parent: format!("{cgroup_root}/{id}"),
             },
             staging: staging.to_owned(),
         })
@@ -91,23 +91,15 @@ fn by_hand() -> io::Error {
 }
 
 /// Runs a shim with a launcher of the caller's making until its sandbox is removed. `prepare` gets
-/// the sandbox and a private folder.
+/// the name of the sandbox, or of the spare shim, and a private folder.
 ///
 /// # Errors
 /// The descriptors are not those of a shim, or the kernel refused what every shim needs.
 pub fn serve<L: Launcher>(
-    mut prepare: impl FnMut(&SandboxSpec, &Path) -> Result<L, StartError>,
+    mut prepare: impl FnMut(&SandboxId, &Path) -> Result<L, StartError>,
 ) -> io::Result<()> {
     let (listener, folder) = inherited()?;
     let signals = settle(folder.as_fd())?;
-    let mut prepare = |spec: &SandboxSpec| {
-        let staging = staging(folder.as_fd()).map_err(|errno| StartError {
-            stage: "staging".into(),
-            errno: errno.raw_os_error(),
-            detail: STAGING.into(),
-        })?;
-        prepare(spec, &staging)
-    };
     Service::new(
         listener.as_fd(),
         folder.as_fd(),
@@ -193,13 +185,20 @@ pub(crate) fn start_time(pid: i32) -> Option<u64> {
     after_name.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
-/// A private folder by its present name: the shim's own was renamed when it left the pool.
-fn staging(folder: BorrowedFd<'_>) -> Result<PathBuf, Errno> {
-    match rustix::fs::mkdirat(folder, STAGING, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(errno),
-    }
-    let path = std::fs::read_link(format!("/proc/self/fd/{FOLDER_FD}"))
-        .map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::NOENT))?;
-    Ok(path.join(STAGING))
+/// A private folder by its present name: the shim's own is renamed when it leaves the pool.
+pub(crate) fn staging(folder: BorrowedFd<'_>) -> Result<PathBuf, StartError> {
+    let made = match rustix::fs::mkdirat(folder, STAGING, Mode::RWXU) {
+        Err(Errno::EXIST) => Ok(()),
+        made => made,
+    };
+    let failed = |errno: Errno| StartError {
+        stage: "staging".into(),
+        errno: errno.raw_os_error(),
+        detail: STAGING.into(),
+    };
+    let path = made.and_then(|()| {
+        std::fs::read_link(format!("/proc/self/fd/{FOLDER_FD}"))
+            .map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::NOENT))
+    });
+    Ok(path.map_err(failed)?.join(STAGING))
 }

@@ -125,6 +125,37 @@ impl Starter {
         self.groups.prepare(limits)
     }
 
+    /// Before the sandbox has a name: makes groups under the present one, with a parked process for
+    /// each slot. [`Starter::adopt`] renames them. Nothing to do on v2, which cannot rename.
+    pub fn park_ahead(&mut self, slots: std::ops::Range<u32>) -> Result<(), StartError> {
+        if self.groups.v2_only() {
+            return Ok(());
+        }
+        for slot in slots {
+            self.groups.make_ahead(slot)?;
+            let parked = Parked::new(self, self.groups.procs(slot)?)?;
+            self.parked.insert(slot, parked);
+        }
+        Ok(())
+    }
+
+    /// The sandbox's name and folder, for what was made ahead of them.
+    pub fn adopt(&mut self, name: &str, staging: PathBuf) -> Result<(), StartError> {
+        let root = self.groups.parent().rsplit_once('/');
+        let parent = format!("{}/{name}", root.map_or("", |(root, _)| root));
+        let slots: Vec<u32> = self.parked.keys().copied().collect();
+        self.staging = staging;
+        self.groups.rename(&parent, &slots)
+    }
+
+    /// Ends parked processes that no container came for, with their groups.
+    pub fn unpark(&mut self) {
+        for slot in std::mem::take(&mut self.parked).into_keys() {
+            // What stays goes with the sandbox.
+            let _ = self.groups.remove(slot);
+        }
+    }
+
     /// Parks a process in fresh groups for the container `slot` ahead of demand. On cgroup v1,
     /// joining a group may wait for the whole machine; the container is later cloned from the
     /// parked process and inherits its groups. Nothing to do on v2. Does not wait for the joining.
@@ -165,7 +196,7 @@ impl Starter {
         // One that was killed meanwhile has left good groups behind.
         let result = match parked.filter(Parked::is_alive) {
             Some(parked) => parked
-                .start(spec, namespaces, stdio, slot)
+                .start(self, spec, namespaces, stdio, slot)
                 .and_then(|launched| launched.settle(slot)),
             None => self
                 .launch_container(slot, spec, namespaces, stdio, Parent::This)

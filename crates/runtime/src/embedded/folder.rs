@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::spec::SandboxId;
-use crate::{Error, is_sandbox_id, shim};
+use crate::{Error, is_sandbox_id, shim, start};
 
 const SPARE: &str = "spare-";
 /// What of a shim's last words is worth telling.
@@ -61,12 +61,13 @@ impl RunDir {
     }
 
     /// What spares of ended agents left. A spare that is still about to end is left for next time.
-    pub(crate) fn remove_dead_spares(&self) {
+    pub(crate) fn remove_dead_spares(&self, cgroup_root: &str) {
         for name in self.names().unwrap_or_default() {
             let folder = Folder {
                 path: self.path.join(&name),
             };
             if name.starts_with(SPARE) && folder.shim_pidfd().is_none() {
+                folder.remove_groups(cgroup_root);
                 folder.remove();
             }
         }
@@ -132,6 +133,21 @@ impl Folder {
         // Compared after the descriptor exists: had the number been given again in between, the
         // start time would differ.
         (shim::start_time(pid) == Some(started.parse().ok()?)).then_some(pidfd)
+    }
+
+    /// Ends a spare at once: it has nothing to lose, and its children end with it.
+    pub(crate) fn kill_shim(&self) {
+        if let Some(pidfd) = self.shim_pidfd() {
+            let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
+        }
+    }
+
+    /// Removes what a spare that has ended prepared.
+    pub(crate) fn remove_groups(&self, cgroup_root: &str) {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        for error in start::remove_cgroups(&format!("{cgroup_root}/{name}")) {
+            tracing::warn!(%error, "a group of an ended spare shim stays");
+        }
     }
 
     /// The end of what the shim wrote to its standard error.

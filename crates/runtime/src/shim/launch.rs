@@ -3,8 +3,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::spec::{ContainerSpec, Limits, Oom, Process, StartError};
+use std::path::Path;
+
+use crate::spec::{ContainerSpec, Limits, Oom, Process, SandboxId, StartError};
 use crate::start::{Running, Shared, Starter, Stdio};
+
+/// Containers that are prepared for before the sandbox is known: most tasks have no more.
+const SLOTS_AHEAD: u32 = 2;
 
 /// Starts the processes of one sandbox. Containers are numbered: a slot holds one at a time.
 pub trait Launcher {
@@ -15,6 +20,25 @@ pub trait Launcher {
     /// # Errors
     /// The kernel refused; what had been made is removed by [`Launcher::remove_sandbox`].
     fn sandbox(&mut self, limits: &Limits) -> Result<(), StartError>;
+
+    /// Prepares for containers of a sandbox that has no name yet, where that saves time.
+    ///
+    /// # Errors
+    /// Never fatal: [`Launcher::remove_sandbox`] takes away what was made.
+    fn park_ahead(&mut self) -> Result<(), StartError> {
+        Ok(())
+    }
+
+    /// The sandbox and its private folder, for a launcher that was made ahead of them.
+    ///
+    /// # Errors
+    /// It is of no use then, and another one is made.
+    fn adopt(&mut self, _: &SandboxId, _: &Path) -> Result<(), StartError> {
+        Ok(())
+    }
+
+    /// Gives back what was prepared for containers that did not come.
+    fn unpark(&mut self) {}
 
     /// Prepares a slot ahead of its start, where that saves time.
     ///
@@ -83,6 +107,18 @@ impl Launched for Running {
 
 impl Launcher for Starter {
     type Running = Running;
+
+    fn park_ahead(&mut self) -> Result<(), StartError> {
+        self.park_ahead(0..SLOTS_AHEAD)
+    }
+
+    fn adopt(&mut self, id: &SandboxId, staging: &Path) -> Result<(), StartError> {
+        self.adopt(&id.0, staging.to_owned())
+    }
+
+    fn unpark(&mut self) {
+        self.unpark();
+    }
 
     fn sandbox(&mut self, limits: &Limits) -> Result<(), StartError> {
         self.sandbox(limits)

@@ -13,13 +13,16 @@ use super::removal::Removal;
 use super::service::{Service, give_memory_back, report_lost};
 use super::{clock, record};
 use crate::protocol::{Frame, Greeting, Hello, Push, Refusal, Reply, Request, VERSION};
-use crate::spec::{ContainerSpec, ExecSpec, Namespace, SandboxSpec, StartError};
+use crate::spec::{ContainerSpec, ExecSpec, Namespace, SandboxId, SandboxSpec, StartError};
 use crate::start::{Shared, Stdio};
 use crate::state::{ContainerState, Started, Status};
 use crate::{is_container_name, is_sandbox_id};
 
 const CONTAINERS_MAX: usize = 128;
 const EXECS_MAX: usize = 64;
+/// How long what was prepared for containers waits for them: they come with the sandbox, or after
+/// others of the task.
+const UNPARK_MS: u64 = 5_000;
 
 impl<L: Launcher> Service<'_, L> {
     /// Does what a frame asks. `None`: the answer comes later.
@@ -95,7 +98,7 @@ impl<L: Launcher> Service<'_, L> {
         if !is_sandbox_id(&spec.id.0) {
             return Err(Refusal::BadName(spec.id.0.clone()));
         }
-        let mut launcher = (self.prepare)(spec)?;
+        let mut launcher = self.launcher_for(&spec.id)?;
         if let Err(error) = launcher.sandbox(&spec.limits) {
             for left in launcher.remove_sandbox() {
                 eprintln!("after a failed sandbox: {left}");
@@ -104,7 +107,24 @@ impl<L: Launcher> Service<'_, L> {
         }
         self.sandbox = Some((spec.id.clone(), launcher));
         self.park = Some(0);
+        self.unpark_at_ms = Some(clock::steady_ms().saturating_add(UNPARK_MS));
         Ok(Reply::Done)
+    }
+
+    /// The one that was made ahead, or a new one.
+    fn launcher_for(&mut self, id: &SandboxId) -> Result<L, StartError> {
+        let staging = super::staging(self.folder)?;
+        if let Some(mut launcher) = self.ahead.take() {
+            match launcher.adopt(id, &staging) {
+                Ok(()) => return Ok(launcher),
+                Err(error) => {
+                    eprintln!("made ahead and of no use: {error}");
+                    self.ahead = Some(launcher);
+                    self.drop_ahead();
+                }
+            }
+        }
+        (self.prepare)(id, &staging)
     }
 
     fn start(&mut self, spec: ContainerSpec) -> Result<Started, Refusal> {

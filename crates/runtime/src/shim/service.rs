@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -18,7 +19,7 @@ use super::launch::{Launched, Launcher};
 use super::removal::Removal;
 use super::{clock, record};
 use crate::protocol::{Exited, Push, Reply};
-use crate::spec::{SandboxId, SandboxSpec, StartError};
+use crate::spec::{SandboxId, StartError};
 use crate::state::Status;
 
 const CONNECTIONS_MAX: usize = 8;
@@ -37,7 +38,7 @@ const CLEANUP_RETRY_MS: u64 = 5_000;
 pub(crate) const FAREWELL_MS: u64 = 5_000;
 
 /// Makes the launcher when the sandbox is known.
-pub(crate) type Prepare<'a, L> = &'a mut dyn FnMut(&SandboxSpec) -> Result<L, StartError>;
+pub(crate) type Prepare<'a, L> = &'a mut dyn FnMut(&SandboxId, &Path) -> Result<L, StartError>;
 
 pub(crate) struct Service<'a, L: Launcher> {
     pub(crate) folder: BorrowedFd<'a>,
@@ -45,6 +46,8 @@ pub(crate) struct Service<'a, L: Launcher> {
     signals: BorrowedFd<'a>,
     pub(crate) prepare: Prepare<'a, L>,
     pub(crate) sandbox: Option<(SandboxId, L)>,
+    /// Made while the shim is a spare, for the sandbox that it will have.
+    pub(crate) ahead: Option<L>,
     /// By slot.
     pub(crate) containers: BTreeMap<u32, Container<L::Running>>,
     pub(crate) execs: BTreeMap<u64, Exec<L::Running>>,
@@ -58,8 +61,11 @@ pub(crate) struct Service<'a, L: Launcher> {
     started_ms: u64,
     /// A slot to prepare when nothing else is to be done.
     pub(crate) park: Option<u32>,
+    /// When what was prepared for further containers goes.
+    pub(crate) unpark_at_ms: Option<u64>,
     orphans: bool,
     pub(crate) was_greeted: bool,
+    prepared_ahead: bool,
     scratch: Vec<u8>,
 }
 
@@ -89,6 +95,7 @@ impl<'a, L: Launcher> Service<'a, L> {
             signals,
             prepare,
             sandbox: None,
+            ahead: None,
             containers: BTreeMap::new(),
             execs: BTreeMap::new(),
             connections: BTreeMap::new(),
@@ -99,8 +106,10 @@ impl<'a, L: Launcher> Service<'a, L> {
             farewell_ms: None,
             started_ms: clock::steady_ms(),
             park: None,
+            unpark_at_ms: None,
             orphans: true,
             was_greeted: false,
+            prepared_ahead: false,
             scratch: vec![0; SCRATCH_BYTES],
         }
     }
@@ -117,8 +126,33 @@ impl<'a, L: Launcher> Service<'a, L> {
             self.reap_orphans();
             self.meet_deadlines();
             if self.is_over() {
+                self.drop_ahead();
                 return Ok(());
             }
+        }
+    }
+
+    /// While the shim is a spare: what a start would wait for.
+    fn prepare_ahead(&mut self) {
+        let made = super::staging(self.folder).and_then(|staging| {
+            let name = staging.parent().and_then(Path::file_name);
+            let name = SandboxId(name.unwrap_or_default().to_string_lossy().into_owned());
+            let mut launcher = (self.prepare)(&name, &staging)?;
+            let parked = launcher.park_ahead();
+            self.ahead = Some(launcher);
+            parked
+        });
+        if let Err(error) = made {
+            // The start does it itself then.
+            eprintln!("not prepared ahead: {error}");
+            self.drop_ahead();
+        }
+        give_memory_back();
+    }
+
+    pub(crate) fn drop_ahead(&mut self) {
+        for left in self.ahead.take().iter_mut().flat_map(L::remove_sandbox) {
+            eprintln!("prepared ahead and left: {left}");
         }
     }
 
@@ -379,6 +413,8 @@ impl<'a, L: Launcher> Service<'a, L> {
             self.farewell_ms,
             (self.sandbox.is_none() && !self.was_greeted).then_some(self.started_ms + LONELY_MS),
             self.park.map(|_| 0),
+            self.unpark_at_ms,
+            self.is_unprepared().then_some(0),
             self.orphans.then(|| clock::steady_ms() + RETRY_MS),
         ];
         containers.chain(execs).chain(own).flatten().min()
@@ -406,6 +442,16 @@ impl<'a, L: Launcher> Service<'a, L> {
             exec.timed_out = true;
             exec.kill();
         }
+        if self.is_unprepared() {
+            self.prepared_ahead = true;
+            self.prepare_ahead();
+        }
+        if due(self.unpark_at_ms.take_if(|at| *at <= now))
+            && let Some((_, launcher)) = &mut self.sandbox
+        {
+            launcher.unpark();
+            give_memory_back();
+        }
         if let Some(slot) = self.park.take()
             && let Some((_, launcher)) = &mut self.sandbox
         {
@@ -416,6 +462,11 @@ impl<'a, L: Launcher> Service<'a, L> {
         if due(self.removal.as_ref().map(|removal| removal.retry_at_ms)) {
             self.go_on_removing(now);
         }
+    }
+
+    /// A spare that has not prepared yet.
+    fn is_unprepared(&self) -> bool {
+        self.was_greeted && self.sandbox.is_none() && !self.prepared_ahead
     }
 
     fn is_over(&mut self) -> bool {

@@ -165,6 +165,42 @@ impl Sandbox {
         self.layout.v2_only
     }
 
+    /// Makes v1 groups for containers to come, whose sandbox has no name yet.
+    pub(super) fn make_ahead(&self, slot: u32) -> Result<(), StartError> {
+        let path = self.container_path(slot);
+        for hierarchy in self.layout.hierarchies.iter().filter(|h| !h.v2) {
+            make_folders(hierarchy, &path)?;
+        }
+        v1::inherit_cpuset(&self.layout, &path)
+    }
+
+    /// Gives groups that were made ahead the sandbox's name. v1 alone can rename; nobody waits in
+    /// the v2 hierarchy of a hybrid host, so that its folders are made now.
+    pub(super) fn rename(&mut self, parent: &str, slots: &[u32]) -> Result<(), StartError> {
+        check_parent(parent)?;
+        let old = std::mem::replace(&mut self.parent, parent.to_owned());
+        for hierarchy in &self.layout.hierarchies {
+            if hierarchy.v2 {
+                for slot in slots {
+                    make_folders(hierarchy, &self.container_path(*slot))?;
+                }
+            } else if !slots.is_empty() {
+                let (from, to) = (hierarchy.folder(&old), hierarchy.folder(parent));
+                fs::rename(&from, &to).map_err(|error| io_failed(&to, &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn parent(&self) -> &str {
+        &self.parent
+    }
+
+    /// A forked process takes the name that its sandbox got after the fork.
+    pub(super) fn set_parent(&mut self, parent: String) {
+        self.parent = parent;
+    }
+
     fn container_path(&self, slot: u32) -> String {
         format!("{}/c{slot}", self.parent)
     }
@@ -237,7 +273,12 @@ impl Sandbox {
             return Ok(group);
         }
         v1::set_devices(&self.layout, &path, rules)?;
-        if !born_inside {
+        if born_inside {
+            // The v1 groups are inherited; the v2 hierarchy of a hybrid host is born into.
+            if self.layout.hierarchies.iter().any(|h| h.v2) {
+                group.folder = Some(self.v2_folder(&path)?);
+            }
+        } else {
             group.procs = self.open_procs(&path)?;
         }
         for hierarchy in self.layout.hierarchies.iter().filter(|h| !h.v2) {
@@ -265,15 +306,24 @@ impl Sandbox {
         })
     }
 
-    /// The files a process writes itself to, in every hierarchy.
+    /// The files a parked process writes itself to: what it starts inherits v1 groups alone.
     pub(super) fn procs(&self, slot: u32) -> Result<Vec<OwnedFd>, StartError> {
-        self.open_procs(&self.container_path(slot))
+        self.open_procs_where(&self.container_path(slot), |hierarchy| !hierarchy.v2)
     }
 
     fn open_procs(&self, path: &str) -> Result<Vec<OwnedFd>, StartError> {
+        self.open_procs_where(path, |_| true)
+    }
+
+    fn open_procs_where(
+        &self,
+        path: &str,
+        wanted: impl Fn(&Hierarchy) -> bool,
+    ) -> Result<Vec<OwnedFd>, StartError> {
         self.layout
             .hierarchies
             .iter()
+            .filter(|hierarchy| wanted(hierarchy))
             .map(|hierarchy| {
                 let file = format!("{}/cgroup.procs", hierarchy.folder(path));
                 kernel::open(&cstring("cgroup", &file)?, libc::O_WRONLY)
@@ -284,7 +334,8 @@ impl Sandbox {
     }
 
     fn v2_folder(&self, path: &str) -> Result<OwnedFd, StartError> {
-        let folder = self.layout.folder("", path).unwrap_or_default();
+        let v2 = self.layout.hierarchies.iter().find(|h| h.v2);
+        let folder = v2.map(|h| h.folder(path)).unwrap_or_default();
         kernel::open(
             &cstring("cgroup", &folder)?,
             libc::O_RDONLY | libc::O_DIRECTORY,

@@ -36,6 +36,11 @@ struct Request {
     shares_pid: bool,
     #[n(3)]
     shares_ipc: bool,
+    /// The sandbox's group and private folder: they may have got their names after the fork.
+    #[n(4)]
+    parent: String,
+    #[n(5)]
+    staging: String,
 }
 
 /// The descriptors beside it: the process, its terminal, then those to reap.
@@ -76,6 +81,7 @@ impl Parked {
     /// Has the container started. The parked process ends with it.
     pub(super) fn start(
         self,
+        starter: &Starter,
         spec: &ContainerSpec,
         namespaces: &Shared<'_>,
         stdio: Stdio,
@@ -86,6 +92,8 @@ impl Parked {
             spec: spec.clone(),
             shares_pid: namespaces.pid.is_some(),
             shares_ipc: namespaces.ipc.is_some(),
+            parent: starter.groups.parent().to_owned(),
+            staging: starter.staging.to_string_lossy().into_owned(),
         };
         let mut fds = vec![
             stdio.stdin.as_raw_fd(),
@@ -196,6 +204,8 @@ fn act(starter: &mut Starter, request: Request, fds: Vec<OwnedFd>) -> Option<Lau
         pid: pid.as_ref().map(AsFd::as_fd),
         ipc: ipc.as_ref().map(AsFd::as_fd),
     };
+    starter.groups.set_parent(request.parent);
+    starter.staging = request.staging.into();
     Some(starter.launch_container(request.slot, &request.spec, &shared, stdio, Parent::Mine))
 }
 

@@ -281,10 +281,11 @@ pub(crate) async fn execs_answer(mut bed: Bed) {
 
 pub(crate) async fn missing_commands_leak_nothing(mut bed: Bed) {
     let id = bed.sandbox("a1").await;
-    bed.runtime
-        .start(&id, bed.shell("web", "sleep 1000"))
-        .await
-        .unwrap();
+    // Two, so that nothing that was prepared ahead goes while this counts.
+    for name in ["web", "side"] {
+        let spec = bed.shell(name, "sleep 1000");
+        bed.runtime.start(&id, spec).await.unwrap();
+    }
     let pid = bed.shim_pid(&id);
     let count = || {
         let fds = std::fs::read_dir(format!("/proc/{pid}/fd"))
@@ -322,9 +323,11 @@ pub(crate) async fn missing_commands_leak_nothing(mut bed: Bed) {
         }
     }
     until("the shim is as it was", || count() == before).await;
-    assert_eq!(bed.state(&id).await.containers.len(), 1);
-    bed.runtime.kill(&id, "web").await.unwrap();
-    bed.exit("web").await;
+    assert_eq!(bed.state(&id).await.containers.len(), 2);
+    for name in ["web", "side"] {
+        bed.runtime.kill(&id, name).await.unwrap();
+        bed.exit(name).await;
+    }
     bed.close().await;
 }
 
