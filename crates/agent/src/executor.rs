@@ -6,7 +6,7 @@ use crate::container_spec::{self, Source};
 use crate::images::Content;
 use crate::ledger::{NetworkRecord, Record};
 use crate::limits::*;
-use crate::prepare::{hostname, prepare};
+use crate::prepare::{hostname, make_folders, prepare};
 use crate::{reason, task_network};
 use std::fs;
 use std::future::Future;
@@ -86,7 +86,11 @@ pub(crate) async fn perform(cx: Arc<Context>, job: Job) -> Outcome {
 
 async fn dispatch(cx: Arc<Context>, job: Job) -> Outcome {
     match job.action {
-        Action::CreateSandbox => create_sandbox(&cx, &job).await.into(),
+        Action::CreateSandbox => {
+            // Side by side: both are needed before a container starts.
+            let (event, ()) = tokio::join!(create_sandbox(&cx, &job), make_folders(&cx, &job));
+            event.into()
+        }
         Action::CreateNetwork(scope) => create_network(&cx, &job, scope).await,
         Action::ResolveImage(at) => resolve(&cx, &job, at).await,
         Action::PullImage(at) => pull(&cx, &job, at).await,

@@ -12,7 +12,7 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use windlass_model::container::ContainerDefinition;
 use windlass_model::definition::{NetworkMode, Template};
@@ -56,6 +56,22 @@ pub(crate) async fn prepare(
     prepared
         .await
         .unwrap_or_else(|error| Err(cannot(error.to_string())))
+}
+
+/// Makes folders that every start needs while the sandbox is made. What fails here is met again,
+/// and told, by [`prepare`].
+pub(crate) async fn make_folders(cx: &Arc<Context>, job: &Job) {
+    let (cx, record) = (cx.clone(), job.record.clone());
+    let made = tokio::task::spawn_blocking(move || {
+        let containers = cx.task_folder(&record).join("containers");
+        for definition in &record.assignment.definition.template.containers {
+            make_upper(&containers.join(definition.name.as_str()))?;
+        }
+        make_folder(&cx.logs.folder(record.assignment.spec.id))
+    });
+    if let Ok(Err(error)) = made.await {
+        tracing::debug!(%error, "make folders ahead of a start");
+    }
 }
 
 fn build(
@@ -128,17 +144,13 @@ fn build(
 
 /// The writable layer stays over restarts in place; overlayfs wants a new work folder each time.
 fn root(folder: &Path, run: u32, content: &Content) -> io::Result<Root> {
-    let (upper, work) = (folder.join("upper"), folder.join(format!("work-{run}")));
+    let work = folder.join(format!("work-{run}"));
     // One that an agent made before it died was perhaps used already.
     match fs::remove_dir_all(&work) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    make_folder(folder)?;
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(&upper)?;
+    let upper = make_upper(folder)?;
     make_folder(&work)?;
     let text = |path: &Path| path.to_string_lossy().into_owned();
     Ok(Root::Layers {
@@ -146,6 +158,15 @@ fn root(folder: &Path, run: u32, content: &Content) -> io::Result<Root> {
         upper: text(&upper),
         work: text(&work),
     })
+}
+
+/// The folder of a container's own files in its folder.
+fn make_upper(folder: &Path) -> io::Result<PathBuf> {
+    let upper = folder.join("upper");
+    make_folder(folder)?;
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o755).create(&upper)?;
+    Ok(upper)
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {
