@@ -207,15 +207,21 @@ fn limits_are_set() {
         memory_bytes: Some(256 << 20),
         ..Limits::default()
     });
-    let mut spec = bed.spec(
-        "ulimit -n; ulimit -Hn; cat /sys/fs/cgroup/memory/memory.limit_in_bytes \
-         /sys/fs/cgroup/cpu/cpu.shares /sys/fs/cgroup/cpu/cpu.cfs_quota_us \
-         /sys/fs/cgroup/pids/pids.max; cat /proc/self/oom_score_adj; \
+    let v2 = fs::metadata("/sys/fs/cgroup/cgroup.controllers").is_ok();
+    let (files, values) = match v2 {
+        true => (
+            "memory.max memory.swap.max memory.low cpu.weight cpu.max pids.max",
+            "67108864\n0\n33554432\n20\n50000 100000\n33\n",
+        ),
+        false => (
+            "memory/memory.limit_in_bytes cpu/cpu.shares cpu/cpu.cfs_quota_us pids/pids.max",
+            "67108864\n512\n50000\n33\n",
+        ),
+    };
+    let mut spec = bed.spec(&format!(
+        "ulimit -n; ulimit -Hn; cd /sys/fs/cgroup; cat {files}; cat /proc/self/oom_score_adj; \
          cat /proc/sys/net/core/somaxconn /proc/sys/kernel/msgmax; stat -f -c %b:%S /dev/shm",
-    );
-    if fs::metadata("/sys/fs/cgroup/cgroup.controllers").is_ok() {
-        return;
-    }
+    ));
     spec.limits = Limits {
         cpu_shares: Some(512),
         cpu_quota_us: Some(50_000),
@@ -235,7 +241,7 @@ fn limits_are_set() {
     spec.shm_bytes = Some(8 << 20);
     assert_eq!(
         bed.output(&spec),
-        "1024\n2048\n67108864\n512\n50000\n33\n500\n77\n9999\n2048:4096\n"
+        format!("1024\n2048\n{values}500\n77\n9999\n2048:4096\n")
     );
     spec = bed.spec("");
     spec.sysctls = vec![("kernel.core_pattern".into(), "x".into())];
