@@ -3,6 +3,7 @@
 //! It manages no firewall rules, which spares it work and leaves the machine's alone.
 
 use crate::client::Connection;
+use crate::node::CPU;
 use crate::speech::{INSIDE, SCRIPT, SCRIPT_SHORT};
 use anyhow::{Context, Result, bail};
 use hyper::Method;
@@ -143,7 +144,7 @@ pub(crate) async fn start(
         &json!({
             "Image": "busybox:latest", "Cmd": ["/bin/sh", "-c", script],
             "HostConfig": {
-                "NetworkMode": network, "Memory": 16 << 20,
+                "NetworkMode": network, "Memory": 16 << 20, "CpuShares": CPU,
                 "Binds": [format!("{}:{INSIDE}", speech.display())],
             },
         }),

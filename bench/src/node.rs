@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// Away from what a machine usually has.
 const SUBNET: &str = "10.197.0.0/16";
 const START_TIME: Duration = Duration::from_secs(30);
+/// CPU shares of each container, the peer's too: what shares decide on a busy machine is no difference
+/// between products.
+pub(crate) const CPU: u32 = 32;
 pub(crate) const IMAGE: &str = "busybox:latest";
 
 pub(crate) struct Node {
@@ -191,7 +194,7 @@ pub(crate) async fn register(client: &mut Client, shape: Shape, speech: &Path) -
     let containers: Vec<Value> = (0..shape.containers)
         .map(|number| {
             json!({
-                "name": format!("c{number}"), "image": IMAGE, "memory": 16,
+                "name": format!("c{number}"), "image": IMAGE, "memory": 16, "cpu": CPU,
                 "command": ["/bin/sh", "-c", script],
                 "mountPoints": [{"sourceVolume": "speech", "containerPath": INSIDE}],
             })
