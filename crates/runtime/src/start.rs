@@ -202,6 +202,15 @@ impl Starter {
                 .launch_container(slot, spec, namespaces, stdio, Parent::This)
                 .settle(slot),
         };
+        let result = result.and_then(|running| match self.groups.share(slot, &spec.limits) {
+            Ok(()) => Ok(running),
+            Err(error) => {
+                // Nobody else knows of the process.
+                self.groups.kill(slot);
+                kernel::reap(running.pidfd.as_raw_fd());
+                Err(error)
+            }
+        });
         if result.is_err() {
             self.groups.kill(slot);
             self.groups.remove(slot);

@@ -215,7 +215,8 @@ impl Sandbox {
         } else {
             v1::inherit_cpuset(&self.layout, &self.parent)?;
         }
-        self.limit(&self.parent, limits)
+        self.limit(&self.parent, limits)?;
+        self.set_share(&self.parent, limits)
     }
 
     /// Makes a container's fresh folders. Leftovers of a crash are replaced; a group that still has
@@ -246,7 +247,7 @@ impl Sandbox {
         Ok(())
     }
 
-    /// Sets a container's limits and device rules, and opens what its process needs. `None` as
+    /// Sets a container's limits but for [`Sandbox::share`], and device rules, and opens what its process needs. `None` as
     /// rules is every device. With `born_inside` the process inherits the v1 groups.
     pub(super) fn open(
         &mut self,
@@ -342,6 +343,20 @@ impl Sandbox {
         )
         .map(owned)
         .or_failed("cgroup", || folder)
+    }
+
+    /// Sets a container's part of busy processors. After its start, which happens in the group:
+    /// with the few shares of a small container it would take long on a busy machine.
+    pub(super) fn share(&self, slot: u32, limits: &Limits) -> Result<(), StartError> {
+        self.set_share(&self.container_path(slot), limits)
+    }
+
+    fn set_share(&self, path: &str, limits: &Limits) -> Result<(), StartError> {
+        match limits.cpu_shares {
+            Some(shares) if self.layout.v2_only => v2::share(&self.layout, path, shares),
+            Some(shares) => v1::share(&self.layout, path, shares),
+            None => Ok(()),
+        }
     }
 
     fn limit(&self, path: &str, limits: &Limits) -> Result<(), StartError> {

@@ -23,9 +23,6 @@ pub(super) fn limit(layout: &Layout, path: &str, limits: &Limits) -> Result<(), 
     };
     memory(&folder("memory")?, limits)?;
     let cpu = folder("cpu")?;
-    if let Some(shares) = limits.cpu_shares {
-        set(&cpu, "cpu.shares", shares)?;
-    }
     if let Some(period) = limits.cpu_period_us {
         set(&cpu, "cpu.cfs_period_us", period)?;
     }
@@ -36,6 +33,12 @@ pub(super) fn limit(layout: &Layout, path: &str, limits: &Limits) -> Result<(), 
         set(&folder("pids")?, "pids.max", pids)?;
     }
     Ok(())
+}
+
+/// The group's part of busy processors.
+pub(super) fn share(layout: &Layout, path: &str, shares: u64) -> Result<(), StartError> {
+    let folder = layout.folder("cpu", path).unwrap_or_default();
+    set(&folder, "cpu.shares", shares)
 }
 
 fn memory(folder: &str, limits: &Limits) -> Result<(), StartError> {

@@ -57,9 +57,6 @@ pub(super) fn limit(layout: &Layout, path: &str, limits: &Limits) -> Result<(), 
             _ => {}
         }
     }
-    if let Some(shares) = limits.cpu_shares {
-        set(&folder, "cpu.weight", weight(shares))?;
-    }
     if limits.cpu_quota_us.is_some() || limits.cpu_period_us.is_some() {
         set(&folder, "cpu.max", cpu_max(limits))?;
     }
@@ -67,6 +64,12 @@ pub(super) fn limit(layout: &Layout, path: &str, limits: &Limits) -> Result<(), 
         set(&folder, "pids.max", pids)?;
     }
     Ok(())
+}
+
+/// The group's part of busy processors.
+pub(super) fn share(layout: &Layout, path: &str, shares: u64) -> Result<(), StartError> {
+    let folder = layout.folder("", path).unwrap_or_default();
+    set(&folder, "cpu.weight", weight(shares))
 }
 
 /// Docker's conversion of v1 shares, 2 to 262144, to a weight, 1 to 10000.
