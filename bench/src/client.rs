@@ -90,6 +90,10 @@ impl Client {
     }
 
     async fn call(&mut self, target: &str, body: Vec<u8>) -> Result<Value> {
+        if self.connection.sender.is_closed() {
+            // The server closes what is idle for long.
+            self.connection = Connection::tcp(&self.connection.host).await?;
+        }
         let headers = sign::headers(&self.key, &self.connection.host, target, &body);
         let sent = self.connection.send(Method::POST, "/", &headers, body);
         let (status, body) = sent.await.with_context(|| format!("call {target}"))?;
