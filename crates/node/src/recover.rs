@@ -67,10 +67,15 @@ pub fn recover(template: &Template, view: &mut TaskView, found: Found, now: Mill
             }
         }
         Found::Dead(containers) => {
+            // A start is written down before it is tried, so here none can have happened.
+            let untouched = view.containers.iter().all(|c| c.phase == Phase::Waiting);
             for (at, found) in containers.into_iter().enumerate() {
                 container(template, view, at, found, now);
             }
-            lost(template, view, true, now);
+            match untouched {
+                true => unused(template, view, now),
+                false => lost(template, view, true, now),
+            }
         }
         Found::Nothing => lost(template, view, false, now),
     }
@@ -133,6 +138,16 @@ fn container(
         }
         None if found.stop_begun => view.containers[at].stop_begun = Some(now),
         None => {}
+    }
+}
+
+/// A sandbox that died before a container was started in it, as one does that is made while the
+/// agent dies: making it afresh removes what it left.
+fn unused(template: &Template, view: &mut TaskView, now: Millis) {
+    if view.stopping.is_none() {
+        view.sandbox = Part::Unknown;
+    } else {
+        lost(template, view, true, now);
     }
 }
 

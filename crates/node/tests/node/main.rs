@@ -2,4 +2,5 @@
 
 mod fixture;
 mod interleavings;
+mod recovery;
 mod scripts;
