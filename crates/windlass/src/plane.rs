@@ -32,6 +32,9 @@ const THROTTLED_PAUSE: Duration = Duration::from_millis(10);
 /// How long the agent's workers may take to end.
 const WORKERS_TIMEOUT: Duration = Duration::from_secs(10);
 const WORKERS_POLL: Duration = Duration::from_millis(10);
+/// How long a lock that is held is tried.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// What the operator chose.
 #[derive(Clone, Debug)]
@@ -172,12 +175,25 @@ impl Plane {
     }
 }
 
+/// A server that was killed while it started a process leaves its locks to that process until it
+/// executes its program, so a store that is in use is tried again for a moment.
+fn open_store(dir: &Path) -> Result<windlass_store::Embedded, windlass_store::Error> {
+    let asked = Instant::now();
+    loop {
+        match windlass_store::Embedded::open(dir, Default::default()) {
+            Err(windlass_store::Error::InUse { .. }) if asked.elapsed() < LOCK_TIMEOUT => {
+                std::thread::sleep(LOCK_POLL);
+            }
+            opened => return opened,
+        }
+    }
+}
+
 /// The leader on a thread of its own.
 async fn open_leader(data: &Path) -> Result<(Handle, oneshot::Receiver<Stopped>)> {
     let dir = data.join("store");
     let opened = tokio::task::spawn_blocking(move || {
-        let store = windlass_store::Embedded::open(&dir, Default::default())?;
-        let store: Box<dyn Store> = Box::new(store);
+        let store: Box<dyn Store> = Box::new(open_store(&dir)?);
         Leader::open(windlass_server::Options {
             store,
             clock: Box::new(SystemClock::new()),
