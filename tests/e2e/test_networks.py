@@ -20,7 +20,7 @@ SERVE = "mkdir /www; echo {} > /www/index.html; exec httpd -f -p 80 -h /www"
 
 
 # With `nc`, because the `wget` of this image's static busybox does not bear a time limit.
-FETCH = "until printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 2 {} 80 | grep {}; do sleep 0.2; done"
+FETCH = "until printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 2 {} 80 2>/dev/null | grep {}; do sleep 0.2; done"
 
 
 def server(words, **members):
