@@ -1,7 +1,7 @@
 """RunTask, StartTask, StopTask, DescribeTasks and ListTasks: what they accept, and their refusals."""
 
 import pytest
-from windlass import FOREVER, SIGKILL, TARGET, Tasks, busybox, container, unique, wait_until
+from windlass import FOREVER, TARGET, Tasks, busybox, container, unique
 
 NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}
 INVALID = "InvalidParameterException"

@@ -9,7 +9,6 @@ import hmac
 import json
 import os
 import pathlib
-import re
 import shutil
 import signal
 import socket
@@ -491,20 +490,6 @@ FOREVER = "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done"
 def http_get(url, seconds=10):
     with urllib.request.urlopen(url, timeout=seconds) as answer:
         return answer.status, answer.read().decode()
-
-
-def in_namespace_of(pid, *arguments):
-    """Runs a host's program inside the network of a process."""
-    return subprocess.run(
-        ["nsenter", "--net", "--target", str(pid), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=30,
-    ).stdout
-
-
-def without_ansi(text):
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 SIGKILL = signal.SIGKILL
