@@ -91,15 +91,17 @@ pub(crate) fn pss_mib(pids: &[u32]) -> Result<f64> {
     Ok(kib as f64 / 1024.0)
 }
 
-/// Processor time used until now, in ticks of 10 ms.
-pub(crate) fn cpu_ticks(pids: &[u32]) -> u64 {
-    let ticks = |pid: &u32| {
-        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name, in parentheses, may hold anything.
-        let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
-        let user: u64 = fields.next()?.parse().ok()?;
-        let kernel: u64 = fields.next()?.parse().ok()?;
-        Some(user + kernel)
+/// Processor time that the processes' threads used until now, in ns. Ticks of 10 ms would miss what
+/// an idle daemon does.
+pub(crate) fn cpu_ns(pids: &[u32]) -> u64 {
+    let threads = |pid: &u32| {
+        fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten()
     };
-    pids.iter().filter_map(ticks).sum()
+    let used = |thread: std::io::Result<fs::DirEntry>| {
+        let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    pids.iter().flat_map(threads).filter_map(used).sum()
 }

@@ -2,7 +2,7 @@
 
 use crate::docker::{self, Docker};
 use crate::figures::{Better, Samples, head, line};
-use crate::machine::{cpu_ticks, pss_mib};
+use crate::machine::{cpu_ns, pss_mib};
 use crate::node::{self, Node, Shape};
 use crate::speech::Speech;
 use anyhow::Result;
@@ -75,10 +75,10 @@ fn both() -> [Samples; 2] {
 }
 
 async fn cpu_share(pids: &[u32]) -> f64 {
-    let (before, started) = (cpu_ticks(pids), Instant::now());
+    let (before, started) = (cpu_ns(pids), Instant::now());
     tokio::time::sleep(IDLE_SPAN).await;
-    // A tick is 10 ms, so ticks per second are percent.
-    (cpu_ticks(pids) - before) as f64 / started.elapsed().as_secs_f64()
+    let used = cpu_ns(pids).saturating_sub(before);
+    used as f64 / 1e7 / started.elapsed().as_secs_f64()
 }
 
 async fn of_docker(

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use windlass_cluster::Answer;
 use windlass_model::cluster::ContainerInsights;
@@ -22,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn measure(rounds: usize, node: &mut Node, shape: Shape) -> Result<()> {
     node.end(Signal::TERM)?;
+    let (store, kept) = (node.data().join("store"), node.data().join("store-kept"));
+    copy(&store, &kept)?;
     fill(node, &shape.family()).await?;
     node.up().await?;
     let listed = node
@@ -61,6 +64,11 @@ pub(crate) async fn measure(rounds: usize, node: &mut Node, shape: Shape) -> Res
         samples.push_round(vec![killed.elapsed().as_secs_f64() * 1e3]);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+    // Nobody would ever stop the tasks of a node that is not there.
+    node.end(Signal::TERM)?;
+    std::fs::remove_dir_all(&store)?;
+    std::fs::rename(&kept, &store)?;
+    node.up().await?;
     head("kill -9 of the server to a known task described again, ms");
     line(
         "10,000 tasks known",
@@ -68,6 +76,20 @@ pub(crate) async fn measure(rounds: usize, node: &mut Node, shape: Shape) -> Res
         &Samples::default(),
         Better::Less,
     );
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), &target)?;
+        }
+    }
     Ok(())
 }
 
