@@ -14,7 +14,8 @@ fn traces(machine: &Machine) -> String {
     let mounts = sh(&format!(
         "grep -F {folder} /proc/self/mountinfo | cut -d' ' -f5 | sort"
     ));
-    let links = sh("ip -o link | cut -d: -f2; ip addr | grep inet | sed 's, tentative,,'; ip route");
+    let links =
+        sh("ip -o link | cut -d: -f2; ip addr | grep inet | sed 's, tentative,,'; ip route");
     let rules = sh("nft list ruleset; cat /proc/sys/net/ipv4/ip_forward; ss -Hltnu | sort");
     format!("{files}{mounts}{links}{rules}")
 }
