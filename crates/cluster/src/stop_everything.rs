@@ -26,5 +26,9 @@ pub(crate) fn decide(draft: &mut Draft) -> Answer {
         };
         stop::ask(draft, task, stop);
     }
-    if more { Answer::Unfinished } else { Answer::Done }
+    if more {
+        Answer::Unfinished
+    } else {
+        Answer::Done
+    }
 }
