@@ -6,6 +6,7 @@ The command lines of the product stand in `Installation._up` and `Installation._
 import fcntl
 import hashlib
 import hmac
+import http.client
 import json
 import os
 import pathlib
@@ -488,8 +489,18 @@ FOREVER = "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done"
 
 
 def http_get(url, seconds=10):
-    with urllib.request.urlopen(url, timeout=seconds) as answer:
-        return answer.status, answer.read().decode()
+    """Status and body. A program that was just started may not listen yet: tries for a while."""
+
+    def probe():
+        try:
+            with urllib.request.urlopen(url, timeout=seconds) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError:
+            raise
+        except (OSError, http.client.HTTPException):
+            return None
+
+    return wait_until(probe, f"{url} answers", seconds)
 
 
 SIGKILL = signal.SIGKILL
