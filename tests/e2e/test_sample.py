@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from windlass import container, http_get, told, unique, wait_until
+from windlass import container, http_get, http_get_soon, told, unique, wait_until
 
 NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"]}}
 
@@ -88,7 +88,7 @@ def test_the_sample_runs(windlass, ecs, tasks, mode, host_port):
         details = {d["name"]: d["value"] for d in record["attachments"][0]["details"]}
         address = details["privateIPv4Address"]
         assert container(record, "web")["networkInterfaces"][0]["privateIpv4Address"] == address
-    status, page = http_get(f"http://{address}/")
+    status, page = http_get_soon(f"http://{address}/")
     assert status == 200 and "nginx" in page
     assert http_get(f"http://{address}/shared/page.txt") == (200, "written by the cache\n")
 

@@ -489,18 +489,20 @@ FOREVER = "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done"
 
 
 def http_get(url, seconds=10):
-    """Status and body. A program that was just started may not listen yet: tries for a while."""
+    with urllib.request.urlopen(url, timeout=seconds) as answer:
+        return answer.status, answer.read().decode()
+
+
+def http_get_soon(url):
+    """Status and body of what may not listen yet, because it was just started."""
 
     def probe():
         try:
-            with urllib.request.urlopen(url, timeout=seconds) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError:
-            raise
+            return http_get(url)
         except (OSError, http.client.HTTPException):
             return None
 
-    return wait_until(probe, f"{url} answers", seconds)
+    return wait_until(probe, f"{url} answers")
 
 
 SIGKILL = signal.SIGKILL
