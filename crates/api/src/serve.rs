@@ -67,22 +67,24 @@ pub async fn serve(
         .timer(TokioTimer::new())
         .max_concurrent_streams(256);
     loop {
-        // The semaphore is never closed.
-        let Ok(slot) = slots.clone().acquire_owned().await else {
-            break;
+        let next = async {
+            let slot = slots.clone().acquire_owned().await;
+            (slot, listener.accept().await)
         };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        // Also while every slot is taken: whoever holds them may hold them for long.
+        let (slot, accepted) = tokio::select! {
+            next = next => next,
             () = wanted(&mut stop) => break,
         };
         let socket = match accepted {
             Ok((socket, _)) => socket,
-            Err(err) if is_passing(&err) => {
-                // Without descriptors the next accept fails at once too.
+            Err(err) if is_broken(&err) => return Err(ServeError::Accept(err)),
+            Err(err) => {
+                tracing::warn!(%err, "a connection could not be accepted");
+                // Without descriptors or memory the next accept fails at once too.
                 tokio::time::sleep(limits::ACCEPT_PAUSE).await;
                 continue;
             }
-            Err(err) => return Err(ServeError::Accept(err)),
         };
         prepare(&socket);
         let door = door.clone();
@@ -216,12 +218,11 @@ fn prepare(socket: &TcpStream) {
     }
 }
 
-/// Of one connection, or for want of descriptors for a moment: the listener is fine.
-fn is_passing(err: &std::io::Error) -> bool {
-    use std::io::ErrorKind;
-    let connection = matches!(
-        err.kind(),
-        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted
-    );
-    connection || matches!(err.raw_os_error(), Some(23 | 24))
+/// Of the listener itself: it will never accept again. Every other error is of one connection, or for
+/// want of descriptors or memory for a moment. Source: accept(2).
+fn is_broken(err: &std::io::Error) -> bool {
+    const EBADF: i32 = 9;
+    const EINVAL: i32 = 22;
+    const ENOTSOCK: i32 = 88;
+    matches!(err.raw_os_error(), Some(EBADF | EINVAL | ENOTSOCK))
 }

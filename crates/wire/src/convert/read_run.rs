@@ -28,6 +28,9 @@ use windlass_model::placement::{
 };
 use windlass_model::task::{AwsvpcConfiguration, ContainerOverride, Launch, TaskOverrides};
 
+/// Characters of a `referenceId`. Source: ECS API.
+const REFERENCE_ID_CHARS_MAX: usize = 1_024;
+
 /// Decodes and validates a RunTask. `fingerprint` is the digest of the request without its client
 /// token.
 ///
@@ -96,7 +99,7 @@ pub fn run_task(
             enable_ecs_managed_tags: given.enable_ecs_managed_tags.unwrap_or(false),
             propagate_definition_tags: propagate(given.propagate_tags.as_ref())?,
             tags: tags(given.tags)?,
-            reference_id: given.reference_id,
+            reference_id: reference_id(given.reference_id)?,
         },
         count,
         launch,
@@ -151,7 +154,7 @@ pub fn start_task(scope: &Scope, given: StartTaskRequest) -> Result<StartTask, A
             enable_ecs_managed_tags: given.enable_ecs_managed_tags.unwrap_or(false),
             propagate_definition_tags: propagate(given.propagate_tags.as_ref())?,
             tags: tags(given.tags)?,
-            reference_id: given.reference_id,
+            reference_id: reference_id(given.reference_id)?,
             cluster,
         },
         instances,
@@ -278,6 +281,20 @@ fn started_by(given: Option<String>, length_max: usize) -> Result<Option<String>
     Err(ApiError::invalid_parameter(format!(
         "startedBy contains invalid characters or is longer than {length_max}."
     )))
+}
+
+/// Kept with every task of the call.
+fn reference_id(given: Option<String>) -> Result<Option<String>, ApiError> {
+    let given = given.filter(|text| !text.is_empty());
+    if given
+        .as_ref()
+        .is_some_and(|text| text.chars().count() > REFERENCE_ID_CHARS_MAX)
+    {
+        return Err(ApiError::invalid_parameter(format!(
+            "referenceId has at most {REFERENCE_ID_CHARS_MAX} characters."
+        )));
+    }
+    Ok(given)
 }
 
 fn platform_version(given: Option<String>) -> Result<Option<String>, ApiError> {
