@@ -1,0 +1,168 @@
+//! RunTask and StartTask from bytes to commands.
+
+use serde_json::{Value, json};
+use windlass_model::arn::Scope;
+use windlass_model::command::{RunTask, StartTask};
+use windlass_model::definition::{DefinitionKey, DefinitionRef};
+use windlass_model::id::Name;
+use windlass_model::task::Launch;
+use windlass_wire::convert::{run_task, start_task};
+use windlass_wire::ops::run_task::RunTaskRequest;
+use windlass_wire::ops::start_task::StartTaskRequest;
+use windlass_wire::{ApiError, ErrorCode, decode};
+
+fn scope() -> Scope {
+    Scope {
+        region: "us-east-1".into(),
+        account: "000000000000".into(),
+    }
+}
+
+fn read(request: &Value) -> Result<RunTask, ApiError> {
+    let given = decode::<RunTaskRequest>(request.to_string().as_bytes())?;
+    run_task(&scope(), given.input, [0; 32])
+}
+
+fn read_start(request: &Value) -> Result<StartTask, ApiError> {
+    let given = decode::<StartTaskRequest>(request.to_string().as_bytes())?;
+    start_task(&scope(), given.input)
+}
+
+#[test]
+fn what_is_not_given_has_its_default() {
+    let run = read(&json!({ "taskDefinition": "app" })).unwrap();
+    assert_eq!(run.task.cluster.as_str(), "default");
+    assert_eq!((run.count, run.launch), (1, None));
+    assert!(!run.task.enable_execute_command && !run.task.propagate_definition_tags);
+    assert_eq!((run.task.group, run.task.started_by), (None, None));
+    // Empty texts are as good as absent: the console and some SDKs send them.
+    let empty = json!({ "taskDefinition": "app", "cluster": "", "group": "", "startedBy": "",
+                        "clientToken": "", "referenceId": "", "platformVersion": "" });
+    let run = read(&empty).unwrap();
+    assert_eq!(run.task.cluster.as_str(), "default");
+    assert_eq!((run.task.group, run.client_token), (None, None));
+    assert_eq!((run.task.reference_id, run.platform_version), (None, None));
+}
+
+#[test]
+fn what_is_given_is_read() {
+    let run = read(&json!({
+        "taskDefinition": "arn:aws:ecs:us-east-1:000000000000:task-definition/app:3",
+        "cluster": "arn:aws:ecs:us-east-1:000000000000:cluster/web",
+        "count": 10,
+        "launchType": "FARGATE",
+        "networkConfiguration": { "awsvpcConfiguration": {
+            "subnets": ["subnet-1"], "assignPublicIp": "ENABLED" } },
+        "overrides": { "cpu": "1 vCPU", "containerOverrides": [
+            { "name": "main", "command": ["x"], "environment": [{ "name": "A", "value": "b" }] },
+        ] },
+        "propagateTags": "TASK_DEFINITION",
+        "clientToken": "token",
+    }))
+    .unwrap();
+    let key = DefinitionKey {
+        family: Name::new("app").unwrap(),
+        revision: 3,
+    };
+    assert_eq!(run.task.definition, DefinitionRef::Exact(key));
+    assert_eq!(run.task.cluster.as_str(), "web");
+    assert_eq!((run.count, run.launch), (10, Some(Launch::Fargate)));
+    assert!(run.task.network.unwrap().assign_public_ip);
+    assert_eq!(run.task.overrides.cpu, Some(1_024));
+    let container = &run.task.overrides.containers[0];
+    assert_eq!(container.command.as_deref(), Some(&["x".to_owned()][..]));
+    assert!(run.task.propagate_definition_tags);
+}
+
+#[test]
+fn a_run_is_refused_in_these_words() {
+    let many: Vec<String> = (0..17).map(|n| format!("subnet-{n}")).collect();
+    let network =
+        |given: Value| json!({ "networkConfiguration": { "awsvpcConfiguration": given } });
+    for (changes, message) in [
+        (
+            json!({ "taskDefinition": "" }),
+            "TaskDefinition should not be null or empty",
+        ),
+        (json!({ "count": 0 }), "count should be between 1 and 10."),
+        (json!({ "count": 11 }), "count should be between 1 and 10."),
+        (
+            json!({ "launchType": "EC2",
+                    "capacityProviderStrategy": [{ "capacityProvider": "FARGATE" }] }),
+            "Specify either Launch Type or Capacity Provider Strategy, but not both.",
+        ),
+        (
+            network(json!({ "subnets": [] })),
+            "subnets can not be empty.",
+        ),
+        (
+            network(json!({ "subnets": many })),
+            "subnets can have at most 16 items.",
+        ),
+        (
+            json!({ "launchType": "FARGATE", "placementStrategy": [{ "type": "random" }] }),
+            "Placement constraints and strategies are not supported with FARGATE launch type.",
+        ),
+        (
+            json!({ "propagateTags": "SERVICE" }),
+            "propagateTags value SERVICE is not valid for tasks. It should be TASK_DEFINITION or \
+             NONE.",
+        ),
+        (
+            json!({ "overrides": { "executionRoleArn": "r".repeat(8_192) } }),
+            "The overrides have 8215 characters. The maximum is 8192.",
+        ),
+        (
+            json!({ "overrides": { "containerOverrides": [{ "name": "a b" }] } }),
+            "Override for container named a b is not a container in the TaskDefinition.",
+        ),
+        (
+            json!({ "clientToken": "t".repeat(65) }),
+            "clientToken has at most 64 printable ASCII characters.",
+        ),
+        // Kept with each of ten tasks: without a limit, more than a turn can hold.
+        (
+            json!({ "referenceId": "r".repeat(1_025) }),
+            "referenceId has at most 1024 characters.",
+        ),
+        (
+            json!({ "group": "service:web" }),
+            "Invalid group: the prefix 'service:' is reserved for services.",
+        ),
+        (
+            json!({ "tags": [{ "key": "aws:x", "value": "y" }] }),
+            "Tag keys starting with 'aws:' are reserved for system use: 'aws:x'",
+        ),
+    ] {
+        let mut request = json!({ "taskDefinition": "app" });
+        for (name, value) in changes.as_object().unwrap() {
+            request[name.as_str()] = value.clone();
+        }
+        let err = read(&request).expect_err(message);
+        assert_eq!(err.message, message, "{changes}");
+        assert_eq!(err.code, ErrorCode::InvalidParameter, "{changes}");
+    }
+    let bad_launch = json!({ "taskDefinition": "app", "launchType": "MOON" });
+    let err = read(&bad_launch).unwrap_err();
+    assert_eq!(err.code, ErrorCode::Client);
+    assert_eq!(
+        err.message,
+        "launch type should be one of [EC2,FARGATE,EXTERNAL]"
+    );
+}
+
+#[test]
+fn a_start_names_its_instances() {
+    let id = "0".repeat(32);
+    let given = json!({ "taskDefinition": "app", "containerInstances": [id] });
+    assert_eq!(read_start(&given).unwrap().instances.len(), 1);
+    let none = json!({ "taskDefinition": "app", "containerInstances": [] });
+    let err = read_start(&none).unwrap_err();
+    assert_eq!(err.message, "Container Instances cannot be empty.");
+    let many = json!({ "taskDefinition": "app", "containerInstances": vec![id; 11] });
+    let err = read_start(&many).unwrap_err();
+    assert_eq!(
+        err.message,
+        "Container Instances cannot be greater than 10."
+    );
+}
