@@ -4,7 +4,7 @@ use crate::installation::{Credentials, Endpoint, Installation, Wanted, page_key}
 use crate::local::LocalMachine;
 use crate::plane::{Choices, Plane, make_private};
 use crate::preflight;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::io::ErrorKind::AddrInUse;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -79,18 +79,30 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         }]),
         page_key: page_key(&data)?,
     };
-    let serving = tokio::spawn(windlass_api::serve(listener, door, stopped));
+    let mut serving = tokio::spawn(windlass_api::serve(listener, door, stopped));
     let endpoint = Endpoint {
         url: format!("http://{address}"),
         pid: std::process::id(),
     };
     endpoint.write(&data)?;
     announce(&options, &installation, &endpoint);
-    let end = wait(&mut plane).await;
+    // Without its door the control plane serves nobody: better to end and say why.
+    let mut served = None;
+    let end = tokio::select! {
+        end = wait(&mut plane) => end,
+        ended = &mut serving => {
+            served = Some(ended);
+            Err(anyhow!("the front door ended by itself"))
+        }
+    };
     Endpoint::remove(&data);
     // Requests that run may end; new ones are refused.
     let _ = stop.send(true);
-    let served = serving.await.context("the front door ended")?;
+    let served = match served {
+        Some(served) => served,
+        None => serving.await,
+    };
+    let served = served.context("the front door ended")?;
     if end.is_ok() {
         say_what_goes_on(&plane, &options).await;
         plane.close().await?;
