@@ -86,6 +86,10 @@ impl Door {
         }
         let operation = Operation::from_target(target)
             .ok_or_else(|| messages::request::unknown_operation(target))?;
+        if operation != Operation::RegisterTaskDefinition && bytes.len() > limits::REQUEST_BYTES_MAX
+        {
+            return Err(messages::request::too_large(limits::REQUEST_BYTES_MAX));
+        }
         let call = Call {
             door: self,
             caller: &caller,

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 /// Open connections; further ones wait in the kernel's queue.
 pub const CONNECTIONS_MAX: usize = 1_024;
-/// Bytes of one request body. A task definition may have 64 KiB; every other request is smaller. What
-/// a request brings is kept as one row, so it must stay well below the store's limit of a value.
-pub const BODY_BYTES_MAX: usize = 256 << 10;
+/// Bytes of one request body. A task definition may have 64 KiB; one that is longer is read as far
+/// as this, so that it is refused in ECS's own words.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Bytes of any request but a registration: what it brings into rows fits a commit many times over.
+pub const REQUEST_BYTES_MAX: usize = 256 << 10;
 /// Bytes of an uploaded archive.
 pub const UPLOAD_BYTES_MAX: u64 = 64 << 30;
 /// Time for a client to send a request's headers.
