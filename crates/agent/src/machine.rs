@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use windlass_model::id::{BootId, NodeId};
 use windlass_model::instance::{Attribute, Node};
+use windlass_model::limits::RESERVED_TCP_PORTS;
 use windlass_model::resources::{HostPort, Protocol, Resources};
 
 /// Who this node is; what a person or the installation chose.
@@ -32,9 +33,6 @@ pub enum Error {
     #[error("{path} does not say what was expected: {text:?}")]
     Content { path: &'static str, text: String },
 }
-
-/// Source: ECS agent; SSH, the container engine's and the agent's own ports.
-const RESERVED_TCP: [u16; 5] = [22, 2375, 2376, 51678, 51679];
 
 /// Capabilities a definition may require and this node really provides, by their prefix-less
 /// names. Source: ECS API, `requiresAttributes`.
@@ -136,7 +134,7 @@ fn resources(share: Share) -> Result<Resources, Error> {
     let memory_mib = memory_mib()?;
     let usual = (memory_mib / 10).min(HOST_RESERVE_MIB_MAX);
     let reserve = share.reserve_memory_mib.unwrap_or(usual);
-    let ports = RESERVED_TCP
+    let ports = RESERVED_TCP_PORTS
         .iter()
         .map(|port| HostPort {
             protocol: Protocol::Tcp,

@@ -17,7 +17,7 @@ mod deregister_task_definition;
 mod describe_clusters;
 mod describe_container_instances;
 mod describe_task_definition;
-mod describe_tasks;
+pub(crate) mod describe_tasks;
 mod list_clusters;
 mod list_container_instances;
 mod list_tags_for_resource;
@@ -41,15 +41,30 @@ pub(crate) struct Call<'a> {
 /// What an operation is given: the request, and what the model has against it. An operation makes
 /// its own checks first, whose sentences clients know.
 pub(crate) struct Input<R> {
-    pub(crate) request: R,
+    request: R,
     violations: Vec<Violation>,
 }
 
 impl<R> Input<R> {
     /// The request, unless the model has something against it.
     pub(crate) fn checked(self, code: ErrorCode) -> Result<R, ApiError> {
-        check::refuse(&self.violations, code)?;
-        Ok(self.request)
+        let (request, net) = self.split();
+        net.refuse(code)?;
+        Ok(request)
+    }
+
+    /// The request for an operation's own checks, and the net to hold under them.
+    pub(crate) fn split(self) -> (R, Net) {
+        (self.request, Net(self.violations))
+    }
+}
+
+/// What the model has against a request that an operation has checked by itself.
+pub(crate) struct Net(Vec<Violation>);
+
+impl Net {
+    pub(crate) fn refuse(&self, code: ErrorCode) -> Result<(), ApiError> {
+        check::refuse(&self.0, code)
     }
 }
 

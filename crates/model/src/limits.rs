@@ -15,7 +15,8 @@ pub const SUBNETS_MAX: usize = 16;
 pub const SECURITY_GROUPS_MAX: usize = 5;
 pub const DELETE_DEFINITIONS_MAX: usize = 10;
 pub const REVISIONS_PER_FAMILY_MAX: u32 = 1_000_000;
-pub const RESERVED_PORTS_PER_INSTANCE_MAX: usize = 100;
+/// Host ports that a machine keeps: SSH's, container engines' and the agent's own.
+pub const RESERVED_TCP_PORTS: [u16; 5] = [22, 2375, 2376, 51678, 51679];
 
 /// How long a stopped task stays describable: ECS promises at least an hour.
 pub const STOPPED_TASK_KEPT_MS: i64 = 3_600_000;

@@ -47,9 +47,16 @@ pub(crate) fn prepare(data: &Path) -> Result<()> {
         );
     }
     for name in PRIVATE {
-        crate::plane::make_private(&data.join(name))?;
+        make_private(&data.join(name))?;
     }
     try_write(data).with_context(|| format!("the data folder {shown} cannot be written"))
+}
+
+/// A folder for root alone, repaired when it is not.
+pub(crate) fn make_private(dir: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.and_then(|()| fs::set_permissions(dir, Permissions::from_mode(0o700)))
+        .with_context(|| format!("making the folder {}", dir.display()))
 }
 
 fn make(data: &Path) -> std::io::Result<()> {

@@ -3,7 +3,7 @@
 
 use crate::installation::{Endpoint, Installation};
 use crate::plane::{Choices, Plane, remove_traces};
-use crate::{preflight, up};
+use crate::preflight;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
@@ -29,7 +29,7 @@ pub(crate) async fn run(choices: Choices) -> Result<()> {
     let started = Instant::now();
     let mut told = usize::MAX;
     loop {
-        let left = up::running(&plane).await?;
+        let left = plane.running().await?;
         if left == 0 {
             break;
         }

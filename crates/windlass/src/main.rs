@@ -19,6 +19,7 @@ use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 use windlass_cli::args::UpArgs;
 use windlass_cli::{Args, Environment, Verb};
+use windlass_image::Mirrors;
 
 /// What is logged when `WINDLASS_LOG` says nothing.
 const LOG_DEFAULT: &str = "warn";
@@ -56,7 +57,7 @@ fn dispatch(args: Args) -> Result<u8> {
             // Run as /proc/self/exe, it would be called `exe`.
             rustix::thread::set_name(c"windlass").context("naming the process")?;
             log();
-            let options = up_options(&data, up);
+            let options = up_options(&data, up)?;
             server_runtime()?.block_on(up::run(options)).map(|()| 0)
         }
         Verb::Down(_) => {
@@ -94,16 +95,18 @@ fn log() {
         .init();
 }
 
-fn up_options(data: &std::path::Path, args: &UpArgs) -> up::Options {
-    let mirrors = args.registry_mirrors.iter();
-    up::Options {
+fn up_options(data: &std::path::Path, args: &UpArgs) -> Result<up::Options> {
+    let mirrors: Vec<String> = args
+        .registry_mirrors
+        .iter()
+        .map(|m| format!("{}={}", m.registry, m.mirror))
+        .collect();
+    Ok(up::Options {
         choices: plane::Choices {
             subnet: args.subnet.map(|subnet| subnet.to_string()),
             cpu_overcommit: args.cpu_overcommit,
             reserve_memory_mib: args.reserve_memory.map(u64::from),
-            mirrors: mirrors
-                .map(|m| format!("{}={}", m.registry, m.mirror))
-                .collect(),
+            mirrors: Mirrors::parse(mirrors.iter().map(String::as_str))?,
             ..plane::Choices::new(data)
         },
         listen: args.listen,
@@ -111,7 +114,7 @@ fn up_options(data: &std::path::Path, args: &UpArgs) -> up::Options {
         region: args.region.clone(),
         clusters: args.clusters.clone(),
         reader: sudo_user(),
-    }
+    })
 }
 
 /// The user behind sudo.

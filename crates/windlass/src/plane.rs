@@ -1,6 +1,7 @@
 //! The parts of one machine's Windlass, opened in order and closed in reverse: store, leader,
 //! network, runtime, images, agent. `up` serves them; `down` uses them to end everything.
 
+use crate::data_folder::make_private;
 use crate::installation::Installation;
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use windlass_agent::images::stored::Stored;
 use windlass_agent::{Agent, Identity, Logs, Share};
+use windlass_cluster::Answer;
 use windlass_image::{Mirrors, PullOptions};
 use windlass_model::cluster::ContainerInsights;
 use windlass_model::command::{Command, CreateCluster, Request};
@@ -45,8 +47,7 @@ pub(crate) struct Choices {
     pub(crate) cpu_overcommit: f64,
     /// MiB that tasks may not use.
     pub(crate) reserve_memory_mib: Option<u64>,
-    /// `HOST=HOST` settings.
-    pub(crate) mirrors: Vec<String>,
+    pub(crate) mirrors: Mirrors,
     /// An address under which published ports are reached from elsewhere.
     pub(crate) address: String,
 }
@@ -59,7 +60,7 @@ impl Choices {
             subnet: None,
             cpu_overcommit: 1.0,
             reserve_memory_mib: None,
-            mirrors: Vec::new(),
+            mirrors: Mirrors::default(),
             address: String::from("127.0.0.1"),
         }
     }
@@ -104,9 +105,8 @@ impl Plane {
             spare_shims: SPARE_SHIMS,
         })?);
         let images = open_images(&choices.data).await?;
-        let mirrors = Mirrors::parse(choices.mirrors.iter().map(String::as_str))?;
         let pull = PullOptions {
-            mirrors,
+            mirrors: choices.mirrors.clone(),
             ..PullOptions::default()
         };
         let node = NodeId::from_str(&installation.node_id)?;
@@ -151,7 +151,7 @@ impl Plane {
         Ok(())
     }
 
-    pub(crate) async fn ask(&self, command: Command) -> Result<windlass_cluster::Answer> {
+    pub(crate) async fn ask(&self, command: Command) -> Result<Answer> {
         let request = Request {
             caller: String::from("windlass"),
             command,
@@ -160,6 +160,17 @@ impl Plane {
             .ask(request)
             .await
             .map_err(|refused| anyhow!("{refused}"))
+    }
+
+    /// Tasks that are not STOPPED.
+    pub(crate) async fn running(&self) -> Result<usize> {
+        match self.ask(Command::ListNodes).await? {
+            Answer::Nodes(nodes) => Ok(nodes
+                .iter()
+                .map(|view| usize::try_from(view.tasks).unwrap_or(usize::MAX))
+                .sum()),
+            other => bail!("the leader answered a question about its nodes with {other:?}"),
+        }
     }
 
     /// Ends the parts; tasks go on.
@@ -324,15 +335,6 @@ fn new_cluster(name: Name) -> CreateCluster {
         default_strategy: Vec::new(),
         namespace: None,
     }
-}
-
-/// A folder for root alone, repaired when it is not.
-pub(crate) fn make_private(dir: &Path) -> Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    let mut builder = std::fs::DirBuilder::new();
-    let made = builder.recursive(true).mode(0o700).create(dir);
-    made.and_then(|()| std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)))
-        .with_context(|| format!("making the folder {}", dir.display()))
 }
 
 /// Every sandbox that is left ends, and everything on the machine that carries the installation's

@@ -1,6 +1,6 @@
 //! `windlass restore`: a new store from a backup, in a data folder that has none.
 
-use crate::plane::make_private;
+use crate::data_folder::make_private;
 use anyhow::{Context, Result};
 use std::fs::File;
 use std::io::{self, BufReader, Read};

@@ -1,8 +1,9 @@
 //! `windlass up`: control plane and node of one machine, in one process.
 
+use crate::data_folder::make_private;
 use crate::installation::{Credentials, Endpoint, Installation, Wanted, page_key};
 use crate::local::LocalMachine;
-use crate::plane::{Choices, Plane, make_private};
+use crate::plane::{Choices, Plane};
 use crate::preflight;
 use anyhow::{Context, Result, anyhow, bail};
 use std::io::ErrorKind::AddrInUse;
@@ -13,9 +14,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use windlass_api::{AccessKey, Keys};
-use windlass_image::Mirrors;
-use windlass_model::command::Command;
-use windlass_model::status::TaskStatus;
 use windlass_server::Stopped;
 
 /// How long an address that is in use is tried.
@@ -61,7 +59,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     clear(&upload_dir)?;
     let local = LocalMachine {
         images: plane.images.clone(),
-        mirrors: Mirrors::parse(options.choices.mirrors.iter().map(String::as_str))?,
+        mirrors: options.choices.mirrors.clone(),
         logs: plane.logs.clone(),
         leader: plane.leader.clone(),
         upload_dir,
@@ -193,7 +191,7 @@ async fn wait(plane: &mut Plane) -> Result<()> {
 }
 
 async fn say_what_goes_on(plane: &Plane, options: &Options) {
-    let Ok(running) = running(plane).await else {
+    let Ok(running) = plane.running().await else {
         return;
     };
     let data = options.choices.data.display();
@@ -205,19 +203,5 @@ async fn say_what_goes_on(plane: &Plane, options: &Options) {
     if running > 0 {
         eprintln!("  windlass up --data {data}      manages them again");
         eprintln!("  windlass down --data {data}    stops them and leaves nothing");
-    }
-}
-
-/// Tasks that are not STOPPED.
-pub(crate) async fn running(plane: &Plane) -> Result<usize> {
-    match plane.ask(Command::ListNodes).await? {
-        windlass_cluster::Answer::Nodes(nodes) => Ok(nodes
-            .iter()
-            .map(|view| usize::try_from(view.tasks).unwrap_or(usize::MAX))
-            .sum()),
-        _ => bail!(
-            "the leader answered something else: {}",
-            TaskStatus::Running.as_str()
-        ),
     }
 }

@@ -24,7 +24,7 @@ mod stop_text;
 
 pub use read_cluster::create_cluster;
 pub use read_definition::register_task_definition;
-pub use read_run::{run_task, start_task};
+pub use read_run::{launch_type, run_task, start_task};
 pub use read_tags::{tag_keys, tags};
 pub use show_cluster::{ClusterCounts, ClusterParts, show_cluster};
 pub use show_definition::show_definition;

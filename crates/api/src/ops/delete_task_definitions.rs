@@ -23,7 +23,8 @@ pub(super) async fn call(
     call: &Call<'_>,
     input: Input<DeleteTaskDefinitionsRequest>,
 ) -> Result<DeleteTaskDefinitionsResponse, ApiError> {
-    let given = input.request.task_definitions.clone().unwrap_or_default();
+    let (request, net) = input.split();
+    let given = request.task_definitions.unwrap_or_default();
     if given.is_empty() {
         return Err(ApiError::invalid_parameter(
             "size of TaskDefinition references list must be greater than 0",
@@ -34,7 +35,7 @@ pub(super) async fn call(
             "Size of TaskDefinition references list cannot exceed 10",
         ));
     }
-    input.checked(ErrorCode::InvalidParameter)?;
+    net.refuse(ErrorCode::InvalidParameter)?;
     let failure = |arn: String, reason: &str| Failure {
         arn: Some(arn),
         reason: Some(reason.into()),

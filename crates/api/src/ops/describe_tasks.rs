@@ -15,7 +15,8 @@ pub(super) async fn call(
     call: &Call<'_>,
     input: Input<DescribeTasksRequest>,
 ) -> Result<DescribeTasksResponse, ApiError> {
-    let given = input.request.tasks.clone().unwrap_or_default();
+    let (request, net) = input.split();
+    let given = request.tasks.unwrap_or_default();
     if given.is_empty() {
         return Err(messages::task::none_named());
     }
@@ -24,7 +25,7 @@ pub(super) async fn call(
             "Tasks cannot be greater than 100.",
         ));
     }
-    let request = input.checked(ErrorCode::InvalidParameter)?;
+    net.refuse(ErrorCode::InvalidParameter)?;
     let cluster = identifier::cluster(call.scope(), request.cluster.as_deref())?;
     let with_tags = request
         .include
@@ -69,7 +70,7 @@ pub(super) async fn call(
     }
 }
 
-pub(super) fn show(scope: &Scope, view: &TaskView, with_tags: bool) -> Task {
+pub(crate) fn show(scope: &Scope, view: &TaskView, with_tags: bool) -> Task {
     let parts = TaskParts {
         spec: &view.spec,
         state: &view.state,

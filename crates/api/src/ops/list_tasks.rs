@@ -4,10 +4,8 @@ use crate::ops::{Call, Input, unexpected};
 use windlass_cluster::Answer;
 use windlass_model::command::{Command, ListTasks};
 use windlass_model::status::Desired;
-use windlass_model::task::Launch;
-use windlass_wire::convert::identifier;
+use windlass_wire::convert::{identifier, launch_type};
 use windlass_wire::ops::list_tasks::{DesiredStatus, ListTasksRequest, ListTasksResponse};
-use windlass_wire::shapes::task::LaunchType;
 use windlass_wire::{ApiError, ErrorCode};
 
 pub(super) async fn call(
@@ -25,7 +23,7 @@ pub(super) async fn call(
         ),
     };
     let desired = desired(request.desired_status)?;
-    let launch = request.launch_type.map(launch).transpose()?;
+    let launch = request.launch_type.as_ref().map(launch_type).transpose()?;
     if request.daemon_name.is_some_and(|name| !name.is_empty()) {
         return Err(ApiError::unsupported(
             "daemonName: managed daemons are not supported yet.",
@@ -84,16 +82,5 @@ fn desired(given: Option<DesiredStatus>) -> Result<Option<Desired>, ApiError> {
         Some(DesiredStatus::Other(other)) => Err(ApiError::invalid_parameter(format!(
             "Invalid desiredStatus '{other}'. It should be one of [RUNNING, PENDING, STOPPED]."
         ))),
-    }
-}
-
-fn launch(given: LaunchType) -> Result<Launch, ApiError> {
-    match given {
-        LaunchType::Ec2 => Ok(Launch::Ec2),
-        LaunchType::Fargate => Ok(Launch::Fargate),
-        LaunchType::External => Ok(Launch::External),
-        LaunchType::ManagedInstances | LaunchType::Other(_) => Err(ApiError::client(
-            "launch type should be one of [EC2,FARGATE,EXTERNAL]",
-        )),
     }
 }

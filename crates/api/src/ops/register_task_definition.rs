@@ -13,8 +13,9 @@ pub(super) async fn call(
     call: &Call<'_>,
     input: Input<RegisterTaskDefinitionRequest>,
 ) -> Result<RegisterTaskDefinitionResponse, ApiError> {
-    let register = convert::register_task_definition(input.request.clone(), call.body.len())?;
-    input.checked(ErrorCode::Client)?;
+    let (request, net) = input.split();
+    let register = convert::register_task_definition(request, call.body.len())?;
+    net.refuse(ErrorCode::Client)?;
     match call
         .ask(Command::RegisterTaskDefinition(Box::new(register)))
         .await?

@@ -11,6 +11,7 @@ use windlass_model::placement::{Refusal, Refused};
 use windlass_wire::convert::{self, refusal_reason};
 use windlass_wire::ops::run_task::{RunTaskRequest, RunTaskResponse};
 use windlass_wire::shapes::failure::Failure;
+use windlass_wire::shapes::task::Task;
 use windlass_wire::{ApiError, ErrorCode};
 
 pub(super) async fn call(
@@ -19,36 +20,43 @@ pub(super) async fn call(
 ) -> Result<RunTaskResponse, ApiError> {
     // The steps of a start are logged for `make bench`, which prints where its time goes.
     tracing::debug!(target: "timing", "call verified and read");
-    let fingerprint = fingerprint(&input.request)?;
-    let run = convert::run_task(call.scope(), input.request.clone(), fingerprint)?;
-    input.checked(ErrorCode::InvalidParameter)?;
+    let (mut request, net) = input.split();
+    let fingerprint = fingerprint(&mut request)?;
+    let run = convert::run_task(call.scope(), request, fingerprint)?;
+    net.refuse(ErrorCode::InvalidParameter)?;
     let cluster = run.task.cluster.clone();
-    match call.ask(Command::RunTask(Box::new(run))).await? {
-        Answer::Run { tasks, refused } => Ok(RunTaskResponse {
-            tasks: Some(
-                tasks
-                    .iter()
-                    .map(|task| show(call.scope(), task, true))
-                    .collect(),
-            ),
-            failures: Some(failures(call.scope(), &cluster, &refused)),
-        }),
-        other => Err(unexpected(&other)),
-    }
+    let answer = call.ask(Command::RunTask(Box::new(run))).await?;
+    let (tasks, failures) = started(call.scope(), &cluster, &answer)?;
+    Ok(RunTaskResponse {
+        tasks: Some(tasks),
+        failures: Some(failures),
+    })
+}
+
+/// What was placed and what was not, for RunTask and StartTask.
+pub(super) fn started(
+    scope: &Scope,
+    cluster: &Name,
+    answer: &Answer,
+) -> Result<(Vec<Task>, Vec<Failure>), ApiError> {
+    let Answer::Run { tasks, refused } = answer else {
+        return Err(unexpected(answer));
+    };
+    let tasks = tasks.iter().map(|task| show(scope, task, true)).collect();
+    Ok((tasks, failures(scope, cluster, refused)))
 }
 
 /// Of everything but the token: the same token with another request is a conflict.
-fn fingerprint(request: &RunTaskRequest) -> Result<[u8; 32], ApiError> {
-    let without_token = RunTaskRequest {
-        client_token: None,
-        ..request.clone()
-    };
-    let text = serde_json::to_vec(&without_token)
+fn fingerprint(request: &mut RunTaskRequest) -> Result<[u8; 32], ApiError> {
+    let token = request.client_token.take();
+    let text = serde_json::to_vec(request);
+    request.client_token = token;
+    let text = text
         .map_err(|err| ApiError::new(ErrorCode::Server, format!("Reading the request: {err}.")))?;
     Ok(Sha256::digest(text).into())
 }
 
-pub(super) fn failures(scope: &Scope, cluster: &Name, refused: &[Refused]) -> Vec<Failure> {
+fn failures(scope: &Scope, cluster: &Name, refused: &[Refused]) -> Vec<Failure> {
     refused
         .iter()
         .map(|refused| Failure {

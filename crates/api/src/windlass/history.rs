@@ -3,6 +3,7 @@
 use super::{json, read};
 use crate::door::Answer;
 use crate::limits;
+use crate::ops::describe_tasks::show as show_task;
 use crate::ops::{Call, unexpected};
 use crate::reject::api_error;
 use serde::Deserialize;
@@ -14,7 +15,7 @@ use windlass_model::history::{Entry, Event};
 use windlass_model::id::TaskId;
 use windlass_model::placement::Refused;
 use windlass_wire::ApiError;
-use windlass_wire::convert::{TaskParts, refusal_reason, show_task, stopped_reason};
+use windlass_wire::convert::{refusal_reason, stopped_reason};
 
 #[derive(Deserialize)]
 struct FindTask {
@@ -30,15 +31,7 @@ pub(super) async fn find_task(call: &Call<'_>) -> Result<Answer, ApiError> {
         None => task,
     };
     match call.ask(Command::FindTask(id)).await? {
-        Decided::Task(view) => {
-            let parts = TaskParts {
-                spec: &view.spec,
-                state: &view.state,
-                definition: &view.definition,
-                connected: view.connected,
-            };
-            json(&json!({ "task": show_task(call.scope(), parts, true) }))
-        }
+        Decided::Task(view) => json(&json!({ "task": show_task(call.scope(), &view, true) })),
         other => Err(unexpected(&other)),
     }
 }

@@ -2,15 +2,13 @@
 //! what Fargate refuses.
 
 use super::fargate;
-use super::read_definition::{INVALID_CPU, INVALID_MEMORY};
 use crate::error::ApiError;
+use crate::messages;
 use std::collections::{BTreeMap, BTreeSet};
 use windlass_model::container::{Condition, ContainerDefinition};
 use windlass_model::definition::{NetworkMode, SharingMode, Template};
+use windlass_model::limits::RESERVED_TCP_PORTS;
 use windlass_model::volume::VolumeKind;
-
-/// Host ports that the node keeps for itself. Source: ECS developer guide, port mappings.
-const RESERVED_PORTS: [u16; 5] = [22, 2375, 2376, 51678, 51679];
 
 pub(super) fn check_containers(template: &Template) -> Result<(), ApiError> {
     let mut names = BTreeSet::new();
@@ -150,7 +148,7 @@ fn check_host_ports(template: &Template) -> Result<(), ApiError> {
                 )));
             }
             let on_host = matches!(template.network(), NetworkMode::Bridge | NetworkMode::Host);
-            if on_host && RESERVED_PORTS.contains(&port) {
+            if on_host && RESERVED_TCP_PORTS.contains(&port) {
                 return Err(ApiError::client(format!(
                     "Invalid 'hostPort' in container '{}': {port} is reserved.",
                     container.name
@@ -166,7 +164,7 @@ pub(super) fn check_sizes(template: &Template) -> Result<(), ApiError> {
     if let Some(cpu) = template.cpu {
         let used = total(&mut template.containers.iter().map(|c| c.cpu));
         if used > u64::from(cpu) {
-            return Err(ApiError::client(INVALID_CPU));
+            return Err(messages::task_definition::invalid_setting("cpu"));
         }
     }
     if let Some(memory) = template.memory {
@@ -177,7 +175,7 @@ pub(super) fn check_sizes(template: &Template) -> Result<(), ApiError> {
             .iter()
             .any(|c| c.memory.is_some_and(|mib| mib > memory));
         if used > u64::from(memory) || over {
-            return Err(ApiError::client(INVALID_MEMORY));
+            return Err(messages::task_definition::invalid_setting("memory"));
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Task sizes that Fargate accepts. Source: ECS developer guide, task definition parameters.
 
 use crate::error::ApiError;
+use crate::messages;
 
 /// MiB: from, to, step.
 type Range = (u32, u32, u32);
@@ -48,9 +49,7 @@ pub fn check_size(cpu: Option<u32>, memory: Option<u32>) -> Result<(), ApiError>
     if has_size(cpu, memory) {
         return Ok(());
     }
-    Err(ApiError::client(
-        "No Fargate configuration exists for given values.",
-    ))
+    Err(messages::task_definition::no_fargate_configuration())
 }
 
 #[cfg(test)]

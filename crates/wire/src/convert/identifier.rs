@@ -2,6 +2,7 @@
 //! the old short ARNs too; an ARN of another account is refused.
 
 use crate::error::ApiError;
+use crate::messages;
 use windlass_model::arn::{Arn, Scope};
 use windlass_model::command::Resource;
 use windlass_model::definition::{DefinitionKey, DefinitionRef};
@@ -42,9 +43,7 @@ pub fn task(scope: &Scope, cluster: &Name, given: &str) -> Result<Option<TaskId>
     let id = member(scope, cluster, "task", given)?;
     let Some(id) = id else { return Ok(None) };
     if id.len() != 32 && id.len() != 36 {
-        return Err(ApiError::invalid_parameter(
-            "taskId length should be one of [32,36]",
-        ));
+        return Err(messages::task::id_length());
     }
     // An id of 36 characters is of the old form, which was never given out here.
     Ok(id.parse().ok())
@@ -93,7 +92,15 @@ fn member<'a>(
 /// # Errors
 /// `ClientException` as ECS words a definition it cannot find.
 pub fn definition(scope: &Scope, given: &str) -> Result<DefinitionRef, ApiError> {
-    let not_found = || ApiError::client("Unable to describe task definition.");
+    definition_or(scope, given, messages::task_definition::not_described)
+}
+
+/// [`definition`], with the caller's words for one that cannot be found: they differ by operation.
+pub(super) fn definition_or(
+    scope: &Scope,
+    given: &str,
+    not_found: fn() -> ApiError,
+) -> Result<DefinitionRef, ApiError> {
     let text = match Arn::parse(given) {
         None => given,
         Some(arn) => own(scope, &arn)?
@@ -156,7 +163,7 @@ fn own<'a, 'b>(scope: &Scope, arn: &'b Arn<'a>) -> Result<&'b Arn<'a>, ApiError>
         return Err(ApiError::invalid_parameter("The ARN provided is invalid."));
     }
     if arn.account != scope.account {
-        return Err(ApiError::invalid_parameter("AccountIDs mismatch"));
+        return Err(messages::arn::account_mismatch());
     }
     if arn.region != scope.region {
         return Err(ApiError::invalid_parameter(format!(

@@ -3,11 +3,12 @@
 
 use super::check_definition::{check_containers, check_fargate, check_sizes};
 use super::read_container;
-use super::read_container::container;
+use super::read_container::{container, text};
 use super::read_tags::tags;
 use super::read_volume::volumes;
 use super::requirements::{compatibilities, requires_attributes};
 use crate::error::ApiError;
+use crate::messages;
 use crate::ops::register_task_definition::RegisterTaskDefinitionRequest;
 use crate::shapes::managed_instances::TrustedExecutionConfiguration;
 use crate::shapes::resource_requirement::InferenceAccelerator;
@@ -30,10 +31,10 @@ pub fn register_task_definition(
     body_bytes: usize,
 ) -> Result<RegisterTaskDefinition, ApiError> {
     if body_bytes > limits::DEFINITION_BYTES_MAX {
-        return Err(ApiError::client(format!(
-            "Actual length: '{body_bytes}'. Max allowed length is '{}' bytes.",
-            limits::DEFINITION_BYTES_MAX
-        )));
+        return Err(messages::task_definition::too_long(
+            body_bytes,
+            limits::DEFINITION_BYTES_MAX,
+        ));
     }
     if given.tags.as_ref().is_some_and(Vec::is_empty) {
         return Err(ApiError::client("Tags can not be empty."));
@@ -53,18 +54,8 @@ fn template(given: RegisterTaskDefinitionRequest) -> Result<Template, ApiError> 
         .collect::<Result<Vec<_>, _>>()?;
     let network_mode = given.network_mode.as_ref().map(network_mode).transpose()?;
     let network = network_mode.unwrap_or(NetworkMode::Bridge);
-    let cpu = given
-        .cpu
-        .as_deref()
-        .filter(|text| !text.is_empty())
-        .map(cpu_units)
-        .transpose()?;
-    let memory = given
-        .memory
-        .as_deref()
-        .filter(|text| !text.is_empty())
-        .map(memory_mib)
-        .transpose()?;
+    let cpu = text(given.cpu).as_deref().map(cpu_units).transpose()?;
+    let memory = text(given.memory).as_deref().map(memory_mib).transpose()?;
     let containers = containers(given.container_definitions, network, memory.is_some())?;
     let mut template = Template {
         family,
@@ -151,10 +142,6 @@ fn trusted_execution(given: TrustedExecutionConfiguration) -> TrustedExecution {
             .unwrap_or_default(),
         attestation_policy: given.attestation_policy,
     }
-}
-
-fn text(given: Option<String>) -> Option<String> {
-    given.filter(|text| !text.is_empty())
 }
 
 fn family(given: Option<&str>) -> Result<Name, ApiError> {
@@ -263,11 +250,6 @@ fn placement_constraints(
         .collect()
 }
 
-pub(super) const INVALID_CPU: &str = "Invalid 'cpu' setting for task. For more information, see the \
-                           Troubleshooting section of the Amazon ECS Developer Guide.";
-pub(super) const INVALID_MEMORY: &str = "Invalid 'memory' setting for task. For more information, see the \
-                              Troubleshooting section of the Amazon ECS Developer Guide.";
-
 /// `256`, `0.25 vCPU`, `1 vcpu` as CPU units.
 pub(super) fn cpu_units(text: &str) -> Result<u32, ApiError> {
     let lower = text.trim().to_ascii_lowercase();
@@ -277,7 +259,7 @@ pub(super) fn cpu_units(text: &str) -> Result<u32, ApiError> {
     };
     units
         .filter(|units| (128..=196_608).contains(units))
-        .ok_or_else(|| ApiError::client(INVALID_CPU))
+        .ok_or_else(|| messages::task_definition::invalid_setting("cpu"))
 }
 
 /// `512`, `1GB`, `0.5 GB` as MiB.
@@ -288,7 +270,7 @@ pub(super) fn memory_mib(text: &str) -> Result<u32, ApiError> {
         Some(number) => scaled(number, 1024),
     };
     mib.filter(|mib| *mib >= 4)
-        .ok_or_else(|| ApiError::client(INVALID_MEMORY))
+        .ok_or_else(|| messages::task_definition::invalid_setting("memory"))
 }
 
 /// A decimal number times `scale`, exact: `.5` times 1024 is 512.
@@ -348,7 +330,13 @@ mod tests {
             ". vCPU",
             "99999999999 vCPU",
         ] {
-            assert_eq!(cpu_units(text).unwrap_err().message, INVALID_CPU, "{text}");
+            let refused = cpu_units(text).unwrap_err().message;
+            assert_eq!(
+                refused,
+                "Invalid 'cpu' setting for task. For more information, see the Troubleshooting \
+                 section of the Amazon ECS Developer Guide.",
+                "{text}"
+            );
         }
         for (text, mib) in [
             ("512", 512),

@@ -5,6 +5,7 @@ use super::read_container::resource_requirements;
 use super::read_definition::{cpu_units, ephemeral_storage, memory_mib, override_environment};
 use super::read_tags::tags;
 use crate::error::ApiError;
+use crate::messages;
 use crate::ops::run_task::RunTaskRequest;
 use crate::ops::start_task::StartTaskRequest;
 use crate::shapes::capacity_provider::CapacityProviderStrategyItem;
@@ -14,7 +15,8 @@ use crate::shapes::placement::{
     PlacementStrategy as WireStrategy, PlacementStrategyType,
 };
 use crate::shapes::service::PropagateTags;
-use crate::shapes::task::LaunchType;
+use crate::shapes::tag::Tag;
+use crate::shapes::task::{LaunchType, TaskVolumeConfiguration};
 use crate::shapes::task_override as wire;
 use std::collections::BTreeSet;
 use windlass_model::arn::Scope;
@@ -30,6 +32,8 @@ use windlass_model::task::{AwsvpcConfiguration, ContainerOverride, Launch, TaskO
 
 /// Characters of a `referenceId`. Source: ECS API.
 const REFERENCE_ID_CHARS_MAX: usize = 1_024;
+/// Characters of a `startedBy`. Source: ECS API.
+const STARTED_BY_CHARS_MAX: usize = 128;
 
 /// Decodes and validates a RunTask. `fingerprint` is the digest of the request without its client
 /// token.
@@ -58,14 +62,7 @@ pub fn run_task(
             "Specify either Launch Type or Capacity Provider Strategy, but not both.",
         ));
     }
-    if given
-        .volume_configurations
-        .is_some_and(|volumes| !volumes.is_empty())
-    {
-        return Err(ApiError::unsupported(
-            "volumeConfigurations: volumes configured at launch are not supported yet.",
-        ));
-    }
+    refuse_volumes(given.volume_configurations)?;
     let client_token = given.client_token.filter(|token| !token.is_empty());
     let printable = |token: &String| token.bytes().all(|b| (33..=126).contains(&b));
     if client_token
@@ -88,19 +85,22 @@ pub fn run_task(
         ));
     }
     Ok(RunTask {
-        task: NewTask {
-            cluster: identifier::cluster(scope, given.cluster.as_deref())?,
-            definition: definition(scope, given.task_definition.as_deref())?,
-            group: group(given.group)?,
-            started_by: started_by(given.started_by, 128)?,
-            overrides: overrides(given.overrides)?,
-            network: network(given.network_configuration)?,
-            enable_execute_command: given.enable_execute_command.unwrap_or(false),
-            enable_ecs_managed_tags: given.enable_ecs_managed_tags.unwrap_or(false),
-            propagate_definition_tags: propagate(given.propagate_tags.as_ref())?,
-            tags: tags(given.tags)?,
-            reference_id: reference_id(given.reference_id)?,
-        },
+        task: new_task(
+            identifier::cluster(scope, given.cluster.as_deref())?,
+            scope,
+            Common {
+                task_definition: given.task_definition,
+                group: given.group,
+                started_by: given.started_by,
+                overrides: given.overrides,
+                network_configuration: given.network_configuration,
+                enable_execute_command: given.enable_execute_command,
+                enable_ecs_managed_tags: given.enable_ecs_managed_tags,
+                propagate_tags: given.propagate_tags,
+                tags: given.tags,
+                reference_id: given.reference_id,
+            },
+        )?,
         count,
         launch,
         strategy,
@@ -120,7 +120,7 @@ pub fn start_task(scope: &Scope, given: StartTaskRequest) -> Result<StartTask, A
     let cluster = identifier::cluster(scope, given.cluster.as_deref())?;
     let instances = given.container_instances.unwrap_or_default();
     if instances.is_empty() {
-        return Err(ApiError::client("Container Instances cannot be empty."));
+        return Err(messages::container_instance::none_named());
     }
     if instances.len() > limits::INSTANCES_PER_START_MAX {
         return Err(ApiError::invalid_parameter(format!(
@@ -128,14 +128,7 @@ pub fn start_task(scope: &Scope, given: StartTaskRequest) -> Result<StartTask, A
             limits::INSTANCES_PER_START_MAX
         )));
     }
-    if given
-        .volume_configurations
-        .is_some_and(|volumes| !volumes.is_empty())
-    {
-        return Err(ApiError::unsupported(
-            "volumeConfigurations: volumes configured at launch are not supported yet.",
-        ));
-    }
+    refuse_volumes(given.volume_configurations)?;
     let instances = instances
         .iter()
         .map(|given| {
@@ -144,41 +137,80 @@ pub fn start_task(scope: &Scope, given: StartTaskRequest) -> Result<StartTask, A
         })
         .collect::<Result<Vec<_>, _>>()?;
     Ok(StartTask {
-        task: NewTask {
-            definition: definition(scope, given.task_definition.as_deref())?,
-            group: group(given.group)?,
-            started_by: started_by(given.started_by, 128)?,
-            overrides: overrides(given.overrides)?,
-            network: network(given.network_configuration)?,
-            enable_execute_command: given.enable_execute_command.unwrap_or(false),
-            enable_ecs_managed_tags: given.enable_ecs_managed_tags.unwrap_or(false),
-            propagate_definition_tags: propagate(given.propagate_tags.as_ref())?,
-            tags: tags(given.tags)?,
-            reference_id: reference_id(given.reference_id)?,
+        task: new_task(
             cluster,
-        },
+            scope,
+            Common {
+                task_definition: given.task_definition,
+                group: given.group,
+                started_by: given.started_by,
+                overrides: given.overrides,
+                network_configuration: given.network_configuration,
+                enable_execute_command: given.enable_execute_command,
+                enable_ecs_managed_tags: given.enable_ecs_managed_tags,
+                propagate_tags: given.propagate_tags,
+                tags: given.tags,
+                reference_id: given.reference_id,
+            },
+        )?,
         instances,
     })
+}
+
+/// The members that both requests have.
+struct Common {
+    task_definition: Option<String>,
+    group: Option<String>,
+    started_by: Option<String>,
+    overrides: Option<wire::TaskOverride>,
+    network_configuration: Option<NetworkConfiguration>,
+    enable_execute_command: Option<bool>,
+    enable_ecs_managed_tags: Option<bool>,
+    propagate_tags: Option<PropagateTags>,
+    tags: Option<Vec<Tag>>,
+    reference_id: Option<String>,
+}
+
+fn new_task(cluster: Name, scope: &Scope, given: Common) -> Result<NewTask, ApiError> {
+    Ok(NewTask {
+        cluster,
+        definition: definition(scope, given.task_definition.as_deref())?,
+        group: group(given.group)?,
+        started_by: started_by(given.started_by, STARTED_BY_CHARS_MAX)?,
+        overrides: overrides(given.overrides)?,
+        network: network(given.network_configuration)?,
+        enable_execute_command: given.enable_execute_command.unwrap_or(false),
+        enable_ecs_managed_tags: given.enable_ecs_managed_tags.unwrap_or(false),
+        propagate_definition_tags: propagate(given.propagate_tags.as_ref())?,
+        tags: tags(given.tags)?,
+        reference_id: reference_id(given.reference_id)?,
+    })
+}
+
+fn refuse_volumes(given: Option<Vec<TaskVolumeConfiguration>>) -> Result<(), ApiError> {
+    if given.is_none_or(|volumes| volumes.is_empty()) {
+        return Ok(());
+    }
+    Err(ApiError::unsupported(
+        "volumeConfigurations: volumes configured at launch are not supported yet.",
+    ))
 }
 
 fn definition(
     scope: &Scope,
     given: Option<&str>,
 ) -> Result<windlass_model::definition::DefinitionRef, ApiError> {
-    let given = given.filter(|text| !text.is_empty());
     let given = given
+        .filter(|text| !text.is_empty())
         .ok_or_else(|| ApiError::invalid_parameter("TaskDefinition should not be null or empty"))?;
-    identifier::definition(scope, given).map_err(|err| {
-        // What DescribeTaskDefinition words one way, RunTask words another.
-        if err.message.starts_with("Unable to describe") {
-            ApiError::client("TaskDefinition not found.")
-        } else {
-            err
-        }
-    })
+    identifier::definition_or(scope, given, messages::task_definition::not_found)
 }
 
-fn launch_type(given: &LaunchType) -> Result<Launch, ApiError> {
+/// `launchType`, of those that there are here.
+///
+/// # Errors
+/// `ClientException` for any other.
+pub fn launch_type(given: &LaunchType) -> Result<Launch, ApiError> {
     match given {
         LaunchType::Ec2 => Ok(Launch::Ec2),
         LaunchType::Fargate => Ok(Launch::Fargate),
@@ -325,7 +357,7 @@ fn network(given: Option<NetworkConfiguration>) -> Result<Option<AwsvpcConfigura
     let subnets = given.subnets.unwrap_or_default();
     let security_groups = given.security_groups.unwrap_or_default();
     if subnets.is_empty() {
-        return Err(ApiError::invalid_parameter("subnets can not be empty."));
+        return Err(messages::network::no_subnets());
     }
     if subnets.len() > limits::SUBNETS_MAX {
         return Err(ApiError::invalid_parameter(
