@@ -44,10 +44,12 @@ impl Door {
     pub(crate) async fn answer(self: Arc<Door>, request: Request<Incoming>) -> Answer {
         let request_id = request_id();
         let protocol = protocol_of(request.headers());
-        let mut answer = match Box::pin(self.route(request, &request_id)).await {
+        let (parts, mut body) = request.into_parts();
+        let mut answer = match Box::pin(self.route(&parts, &mut body, &request_id)).await {
             Ok(answer) => answer,
             Err(err) => {
                 tracing::debug!(code = err.code.as_str(), message = err.message, "refused");
+                read_on(&mut body).await;
                 refused(protocol, &err, &request_id)
             }
         };
@@ -60,17 +62,17 @@ impl Door {
 
     async fn route(
         &self,
-        request: Request<Incoming>,
+        parts: &Parts,
+        body: &mut Incoming,
         request_id: &str,
     ) -> Result<Answer, ApiError> {
-        let (parts, body) = request.into_parts();
         if let Some(operation) = windlass::streamed_upload(&parts.headers) {
-            let caller = self.verify(&parts, Body::Declared)?;
+            let caller = self.verify(parts, Body::Declared)?;
             self.check_service(&caller, "ecs")?;
             return windlass::upload(self, operation, &parts.headers, body).await;
         }
         let bytes = read_body(body).await?;
-        let caller = self.verify(&parts, Body::Bytes(&bytes))?;
+        let caller = self.verify(parts, Body::Bytes(&bytes))?;
         if parts.method != http::Method::POST {
             return Err(messages::request::unknown_operation(parts.method.as_str()));
         }
@@ -161,7 +163,15 @@ fn target(headers: &HeaderMap) -> Result<&str, ApiError> {
     }
 }
 
-async fn read_body(body: Incoming) -> Result<Bytes, ApiError> {
+/// What a refused client still sends is read and dropped: one whose connection is closed while it
+/// sends never reads the answer.
+async fn read_on(body: &mut Incoming) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    // Who sends for longer than this is cut.
+    let _ = tokio::time::timeout(limits::READ_ON_TIMEOUT, rest).await;
+}
+
+async fn read_body(body: &mut Incoming) -> Result<Bytes, ApiError> {
     let limited = Limited::new(body, limits::BODY_BYTES_MAX);
     let collected = tokio::time::timeout(limits::BODY_TIMEOUT, limited.collect())
         .await

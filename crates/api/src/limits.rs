@@ -17,6 +17,8 @@ pub const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// Time for a client to send a request's body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for which the rest of a refused request's body is read.
+pub const READ_ON_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a connection that could not be accepted.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// Time that running requests have when the server stops.

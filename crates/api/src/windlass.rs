@@ -36,7 +36,7 @@ pub(crate) async fn upload(
     door: &Door,
     operation: Upload,
     headers: &HeaderMap,
-    body: Incoming,
+    body: &mut Incoming,
 ) -> Result<Answer, ApiError> {
     match operation {
         Upload::LoadImage => images::load(door, headers, body).await,

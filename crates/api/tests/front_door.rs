@@ -400,6 +400,31 @@ fn bodies_are_bounded_and_strict() {
     assert!(!bed.clusters().contains("cluster/bad"));
 }
 
+/// Most clients read no answer before they have sent everything.
+#[test]
+fn a_refusal_reaches_a_client_that_is_still_sending() {
+    let bed = Bed::new();
+    let long = vec![b' '; 16 << 20];
+    let unsigned = format!(
+        "POST / HTTP/1.1\r\nhost: windlass.test\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        long.len()
+    );
+    let mut wrong_upload = Request::new("Windlass.LoadImage", &long);
+    wrong_upload.body_digest = Some(hex::encode(Sha256::digest(b"another")));
+    for (request, expected) in [
+        (Request::new(CREATE, &long).bytes(), 413),
+        ([unsigned.as_bytes(), &long].concat(), 413),
+        (wrong_upload.bytes(), 400),
+    ] {
+        let mut socket = TcpStream::connect(bed.address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.write_all(&request).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        assert_eq!(status(&answer), expected, "{answer}");
+    }
+}
+
 /// Framings whose end two readers might see at different places, with the bytes that follow.
 fn framings(text: &str) -> Vec<(String, String)> {
     let length = text.len();

@@ -85,7 +85,7 @@ impl Drop for Upload {
 pub(super) async fn load(
     door: &Door,
     headers: &HeaderMap,
-    body: Incoming,
+    body: &mut Incoming,
 ) -> Result<Answer, ApiError> {
     let declared = headers
         .get("x-amz-content-sha256")
@@ -104,7 +104,6 @@ pub(super) async fn load(
     let upload = Upload(path.clone());
     let mut digest = Sha256::new();
     let mut length: u64 = 0;
-    let mut body = body;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|err| {
             ApiError::new(
