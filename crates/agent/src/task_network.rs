@@ -38,15 +38,14 @@ pub(crate) async fn create(
     let name = namespace(&record.sandbox, scope);
     let failed =
         |error: Error| reason::of(ReasonName::ContainerNetworkingError, reason::chain(&error));
-    let handle = match network.create_namespace(&name).await {
+    let (handle, attached) = match network.create(&name).await {
         // An agent that died half way left it, with who knows what in it.
         Err(Error::NamespaceExists(_)) => {
             network.release(&name).await.map_err(failed)?;
-            network.create_namespace(&name).await.map_err(failed)?
+            network.create(&name).await.map_err(failed)?
         }
         other => other.map_err(failed)?,
     };
-    let attached = network.attach(&name, None).await.map_err(failed)?;
     let path = handle.path.to_string_lossy().into_owned();
     let mut made = NetworkRecord::new(scope, name, path);
     made.interface = Some(InterfaceRecord::new(&attached));

@@ -12,15 +12,8 @@ use crate::resolv::ResolvConf;
 
 /// The operations on sandboxes' networks; each is described at [`Network`].
 pub trait Driver: Send + Sync + 'static {
-    /// Makes a namespace with loopback only.
-    fn create_namespace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<NamespaceHandle>>;
-
-    /// Gives a namespace an interface, with this address or any.
-    fn attach<'a>(
-        &'a self,
-        name: &'a str,
-        address: Option<Ipv4Addr>,
-    ) -> BoxFuture<'a, Result<Attached>>;
+    /// Makes a namespace with an interface.
+    fn create<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(NamespaceHandle, Attached)>>;
 
     /// Publishes ports, all or none, and answers them with the host ports given.
     fn publish<'a>(
@@ -42,16 +35,8 @@ pub trait Driver: Send + Sync + 'static {
 }
 
 impl Driver for Network {
-    fn create_namespace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<NamespaceHandle>> {
-        Box::pin(self.create_namespace(name))
-    }
-
-    fn attach<'a>(
-        &'a self,
-        name: &'a str,
-        address: Option<Ipv4Addr>,
-    ) -> BoxFuture<'a, Result<Attached>> {
-        Box::pin(self.attach(name, address))
+    fn create<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(NamespaceHandle, Attached)>> {
+        Box::pin(self.create(name))
     }
 
     fn publish<'a>(

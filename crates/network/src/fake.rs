@@ -30,7 +30,7 @@ pub struct FakeNetwork {
 #[derive(Debug)]
 struct Books {
     addresses: Addresses,
-    namespaces: BTreeMap<String, Option<Attached>>,
+    namespaces: BTreeMap<String, Attached>,
     ports: BTreeMap<PortKey, PortMapping>,
     busy: BTreeSet<u16>,
     failure: Option<Error>,
@@ -64,7 +64,7 @@ impl FakeNetwork {
     }
 
     /// The namespaces that were not released, with their interfaces.
-    pub fn namespaces(&self) -> BTreeMap<String, Option<Attached>> {
+    pub fn namespaces(&self) -> BTreeMap<String, Attached> {
         self.books().namespaces.clone()
     }
 
@@ -92,32 +92,17 @@ impl FakeNetwork {
 }
 
 impl Books {
-    fn attach(
-        &mut self,
-        subnet: Subnet,
-        name: &str,
-        address: Option<Ipv4Addr>,
-    ) -> Result<Attached> {
-        let namespace = self.namespaces.get_mut(name);
-        let slot = namespace.ok_or_else(|| Error::NoNamespace(name.to_owned()))?;
-        if slot.is_some() {
-            return Err(Error::AlreadyAttached(name.to_owned()));
-        }
-        let address = match address {
-            Some(address) => self.addresses.take_exact(address).map(|()| address)?,
-            None => self.addresses.take()?,
-        };
+    fn attach(&mut self, subnet: Subnet) -> Result<Attached> {
+        let address = self.addresses.take()?;
         let [a, b, c, d] = address.octets();
-        let attached = Attached {
+        Ok(Attached {
             host_interface: format!("wlfake-{:x}", address.to_bits() & 0xffff),
             interface: "eth0".into(),
             mac: [0x02, 0x57, a, b, c, d],
             address,
             prefix: subnet.prefix(),
             gateway: subnet.gateway(),
-        };
-        *slot = Some(attached.clone());
-        Ok(attached)
+        })
     }
 
     fn publish(&mut self, mappings: &[PortMapping]) -> Result<Vec<PortMapping>> {
@@ -170,26 +155,20 @@ impl Books {
 }
 
 impl Driver for FakeNetwork {
-    fn create_namespace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<NamespaceHandle>> {
+    fn create<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(NamespaceHandle, Attached)>> {
         self.act(|books| {
             if books.namespaces.contains_key(name) {
                 return Err(Error::NamespaceExists(name.to_owned()));
             }
-            books.namespaces.insert(name.to_owned(), None);
+            let attached = books.attach(self.subnet)?;
+            books.namespaces.insert(name.to_owned(), attached.clone());
             let path = PathBuf::from("/run/fake/netns").join(name);
-            Ok(NamespaceHandle {
+            let handle = NamespaceHandle {
                 name: name.to_owned(),
                 path,
-            })
+            };
+            Ok((handle, attached))
         })
-    }
-
-    fn attach<'a>(
-        &'a self,
-        name: &'a str,
-        address: Option<Ipv4Addr>,
-    ) -> BoxFuture<'a, Result<Attached>> {
-        self.act(|books| books.attach(self.subnet, name, address))
     }
 
     fn publish<'a>(
@@ -214,7 +193,7 @@ impl Driver for FakeNetwork {
 
     fn release<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<()>> {
         self.act(|books| {
-            if let Some(Some(attached)) = books.namespaces.remove(name) {
+            if let Some(attached) = books.namespaces.remove(name) {
                 books
                     .ports
                     .retain(|_, mapping| *mapping.target.ip() != attached.address);
@@ -250,19 +229,10 @@ mod tests {
     #[tokio::test]
     async fn refuses_what_the_real_one_refuses() {
         let network = FakeNetwork::new("10.9.0.0/28".parse().expect("valid"));
+        let (_, attached) = network.create("a").await.expect("new");
         assert!(matches!(
-            network.attach("a", None).await,
-            Err(Error::NoNamespace(_))
-        ));
-        network.create_namespace("a").await.expect("new");
-        assert!(matches!(
-            network.create_namespace("a").await,
+            network.create("a").await,
             Err(Error::NamespaceExists(_))
-        ));
-        let attached = network.attach("a", None).await.expect("attaches");
-        assert!(matches!(
-            network.attach("a", None).await,
-            Err(Error::AlreadyAttached(_))
         ));
         let to = |host_port| PortMapping {
             protocol: Protocol::Tcp,

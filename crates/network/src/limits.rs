@@ -39,6 +39,10 @@ pub const QUARANTINE_LONG: Duration = Duration::from_secs(30);
 pub const REPAIR_PAUSE: Duration = Duration::from_millis(20);
 /// Time until a failed repair of the firewall is tried again.
 pub const REPAIR_RETRY: Duration = Duration::from_millis(500);
+/// Time that a start has for itself before what it took is made again.
+pub const SPARE_PAUSE: Duration = Duration::from_millis(60);
+/// Time until a failed attempt to make a network ahead of demand is repeated.
+pub const SPARE_RETRY: Duration = Duration::from_secs(5);
 /// Longest time that `down` waits for links to end.
 pub const DOWN_WAIT: Duration = Duration::from_secs(10);
 /// Longest name of a namespace, in bytes.

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -69,8 +69,8 @@ impl Folder {
         Ok(names)
     }
 
-    /// Makes a namespace, with its loopback up. Answers a socket that works in it.
-    pub(crate) fn create(&self, name: &str) -> Result<Socket> {
+    /// Gives a namespace its name here, by which it stays without a process.
+    pub(crate) fn bind(&self, name: &str, namespace: &File) -> Result<()> {
         let path = self.path(name)?;
         let made = OpenOptions::new()
             .write(true)
@@ -83,13 +83,13 @@ impl Folder {
             }
             other => other.trying(|| format!("create {}", path.display()))?,
         };
-        let made = in_thread(|| enter_new(&path))
-            .and_then(|result| result)
-            .trying(|| format!("create network namespace {name}"));
-        if made.is_err() {
+        let file = format!("/proc/self/fd/{}", namespace.as_raw_fd());
+        let bound = rustix::mount::mount_bind(file, &path)
+            .trying(|| format!("name network namespace {name}"));
+        if bound.is_err() {
             let _ = self.remove(name);
         }
-        made
+        bound
     }
 
     /// A file that stands for the namespace.
@@ -154,7 +154,15 @@ impl Folder {
     }
 }
 
-fn enter_new(path: &Path) -> io::Result<Socket> {
+/// Makes a namespace, with its loopback up, that ends with its file. Answers a socket that works in
+/// it, too.
+pub(crate) fn create() -> Result<(File, Socket)> {
+    in_thread(enter_new)
+        .and_then(|result| result)
+        .trying(|| "create a network namespace".into())
+}
+
+fn enter_new() -> io::Result<(File, Socket)> {
     // SAFETY: only this thread's network namespace changes; no file descriptor table is unshared,
     // and the thread ends when this closure does.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }?;
@@ -167,8 +175,7 @@ fn enter_new(path: &Path) -> io::Result<Socket> {
     }
     let socket = Socket::open(Family::Route)?;
     link::set_up(&socket, LOOPBACK, true).map_err(io::Error::other)?;
-    rustix::mount::mount_bind("/proc/thread-self/ns/net", path)?;
-    Ok(socket)
+    Ok((File::open("/proc/thread-self/ns/net")?, socket))
 }
 
 fn in_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {

@@ -5,6 +5,8 @@
 
 mod installation;
 mod publish;
+mod spare;
+mod state;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,21 +14,24 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinError};
 
 use self::installation::{lock, lock_path, open_kernel, take_down};
+use self::spare::Filler;
+use self::state::Sandbox;
+pub(crate) use self::state::State;
 use crate::addresses::Addresses;
 use crate::conntrack::{self, Flow};
 use crate::dns::{self, Forwarder};
 use crate::error::{Error, Result, Trying};
 use crate::forwarding::Forwarding;
-use crate::kernel::{Kernel, KernelThread, mac};
+use crate::kernel::{Kernel, KernelThread};
 use crate::limits;
 use crate::link::{self, Pair};
-use crate::namespace::Folder;
+use crate::namespace::{self, Folder};
 use crate::netlink::{Family, Socket};
 use crate::nft;
 use crate::options::{Existing, Installation, Options, Subnet};
@@ -34,9 +39,6 @@ use crate::ports::{PortKey, Ports, dynamic_range};
 use crate::quarantine::{self, Quarantine};
 use crate::resolv::{self, ResolvConf};
 use crate::watch;
-
-/// Name of a task's interface.
-const TASK_INTERFACE: &str = "eth0";
 
 /// A network namespace that stays until it is released.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +83,9 @@ struct Inner {
     state: Arc<Mutex<State>>,
     /// Tells the quarantine's task that there is something to wait for.
     released: Arc<Notify>,
+    /// Tells the filler's task that a spare was taken.
+    taken: Arc<Notify>,
+    filler: OnceLock<AbortHandle>,
     tasks: Mutex<Vec<AbortHandle>>,
     _lock: File,
 }
@@ -89,22 +94,6 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.abort_tasks();
     }
-}
-
-/// What is known of sandboxes.
-#[derive(Debug)]
-pub(crate) struct State {
-    pub(crate) addresses: Addresses,
-    pub(crate) quarantine: Quarantine,
-    ports: Ports,
-    sandboxes: BTreeMap<String, Sandbox>,
-}
-
-#[derive(Debug, Default)]
-struct Sandbox {
-    /// Left from the namespace's making, to save entering it again.
-    socket: Option<Socket>,
-    attached: Option<Attached>,
 }
 
 impl Network {
@@ -133,6 +122,7 @@ impl Network {
             quarantine: Quarantine::default(),
             ports: Ports::new(range),
             sandboxes: BTreeMap::new(),
+            spares: Vec::new(),
         };
         let kernel = open_kernel(&options, &forwarding, &mut state)?;
         forwarding.enable()?;
@@ -148,11 +138,15 @@ impl Network {
             kernel,
             state: Arc::new(Mutex::new(state)),
             released: Arc::new(Notify::new()),
+            taken: Arc::new(Notify::new()),
+            filler: OnceLock::new(),
             tasks: Mutex::default(),
             _lock: lock,
         }));
         network.remove_unknown(&options.sandboxes);
-        network.start_tasks(netfilter, bridge).await?;
+        network
+            .start_tasks(netfilter, bridge, options.spares)
+            .await?;
         for chain in network.foreign_drops().await? {
             tracing::warn!(
                 chain,
@@ -163,6 +157,35 @@ impl Network {
         Ok(network)
     }
 
+    /// Makes a network namespace with an interface on the bridge: one made ahead of demand if there
+    /// is any.
+    ///
+    /// # Errors
+    /// Those of [`Self::create_namespace`] and [`Self::attach`]; then release the namespace.
+    pub async fn create(&self, name: &str) -> Result<(NamespaceHandle, Attached)> {
+        let spare = self.state().spares.pop();
+        self.0.taken.notify_one();
+        let Some(spare) = spare else {
+            let handle = self.create_namespace(name).await?;
+            let attached = self.attach(name, None).await?;
+            return Ok((handle, attached));
+        };
+        if let Err(error) = self.0.folder.bind(name, &spare.namespace) {
+            self.state().spares.push(spare);
+            return Err(error);
+        }
+        let sandbox = Sandbox {
+            socket: None,
+            attached: Some(spare.attached.clone()),
+        };
+        self.state().sandboxes.insert(name.to_owned(), sandbox);
+        let handle = NamespaceHandle {
+            name: name.to_owned(),
+            path: self.0.folder.path(name)?,
+        };
+        Ok((handle, spare.attached))
+    }
+
     /// Makes a network namespace with its loopback up, and nothing else: a task with network mode
     /// `none` needs no more.
     ///
@@ -171,7 +194,11 @@ impl Network {
     pub async fn create_namespace(&self, name: &str) -> Result<NamespaceHandle> {
         let path = self.0.folder.path(name)?;
         let (folder, owned) = (self.0.folder.clone(), name.to_owned());
-        let socket = blocking(move || folder.create(&owned)).await?;
+        let making = move || {
+            let (namespace, socket) = namespace::create()?;
+            folder.bind(&owned, &namespace).map(|()| socket)
+        };
+        let socket = blocking(making).await?;
         let sandbox = Sandbox {
             socket: Some(socket),
             attached: None,
@@ -288,6 +315,14 @@ impl Network {
     /// [`Error::Teardown`] with all that went wrong; everything was tried.
     pub async fn down(self) -> Result<()> {
         let mut errors = Vec::new();
+        // First, or what is dropped here would be made again.
+        if let Some(filler) = self.0.filler.get() {
+            filler.abort();
+        }
+        let spares = std::mem::take(&mut self.state().spares);
+        for spare in spares {
+            self.state().forget_link(&spare.attached);
+        }
         for name in self.0.folder.names()? {
             errors.extend(self.release(&name).await.err());
         }
@@ -327,34 +362,12 @@ impl Network {
         address: Option<Ipv4Addr>,
     ) -> Result<(Attached, Option<Socket>)> {
         let mut state = self.state();
-        let State {
-            addresses,
-            sandboxes,
-            ..
-        } = &mut *state;
-        let used = sandboxes
-            .values()
-            .filter(|sandbox| sandbox.attached.is_some())
-            .count();
-        if used >= limits::BRIDGE_LINKS {
-            return Err(Error::BridgeFull(self.0.installation.bridge()));
-        }
-        let sandbox = sandboxes.entry(name.to_owned()).or_default();
-        if sandbox.attached.is_some() {
+        let known = state.sandboxes.get(name);
+        if known.is_some_and(|sandbox| sandbox.attached.is_some()) {
             return Err(Error::AlreadyAttached(name.to_owned()));
         }
-        let address = match address {
-            Some(address) => addresses.take_exact(address).map(|()| address)?,
-            None => addresses.take()?,
-        };
-        let attached = Attached {
-            host_interface: link_name(&self.0.installation, self.0.subnet, address),
-            interface: TASK_INTERFACE.to_owned(),
-            mac: mac(address),
-            address,
-            prefix: self.0.subnet.prefix(),
-            gateway: self.0.subnet.gateway(),
-        };
+        let attached = state.plan_link(&self.0.installation, self.0.subnet, address)?;
+        let sandbox = state.sandboxes.entry(name.to_owned()).or_default();
         sandbox.attached = Some(attached.clone());
         Ok((attached, sandbox.socket.take()))
     }
@@ -367,10 +380,7 @@ impl Network {
             return (None, Vec::new());
         };
         let keys = state.ports.of(attached.address);
-        state.addresses.release(attached.address);
-        state
-            .quarantine
-            .add(attached.host_interface.clone(), attached.address);
+        state.forget_link(&attached);
         (Some(attached.host_interface), keys)
     }
 
@@ -403,7 +413,7 @@ impl Network {
         }
     }
 
-    async fn start_tasks(&self, netfilter: u32, bridge: u32) -> Result<()> {
+    async fn start_tasks(&self, netfilter: u32, bridge: u32, spares: usize) -> Result<()> {
         let inner = &self.0;
         let table = inner.installation.table();
         let watch = watch::Watch::new(inner.kernel.clone(), table, netfilter, bridge)?;
@@ -412,10 +422,22 @@ impl Network {
             inner.kernel.clone(),
             Arc::clone(&inner.released),
         );
+        let filler = Filler {
+            installation: inner.installation.clone(),
+            subnet: inner.subnet,
+            kernel: inner.kernel.clone(),
+            state: Arc::clone(&inner.state),
+            taken: Arc::clone(&inner.taken),
+            wanted: spares,
+        };
         let mut handles = vec![
             tokio::spawn(watch.run()).abort_handle(),
             tokio::spawn(quarantine).abort_handle(),
         ];
+        let filler = tokio::spawn(filler.run()).abort_handle();
+        handles.push(filler.clone());
+        // Set once: a network is opened once.
+        let _ = inner.filler.set(filler);
         let forwarder = Forwarder::bind(self.gateway(), inner.resolv_conf.clone()).await;
         match forwarder {
             Ok(forwarder) => handles.push(tokio::spawn(forwarder.run()).abort_handle()),
@@ -494,13 +516,6 @@ fn make_link(
         );
     }
     Ok(())
-}
-
-/// Name of the host's end of a link. It holds the address, so that the kernel itself refuses to
-/// give an address away while its last link lives.
-fn link_name(installation: &Installation, subnet: Subnet, address: Ipv4Addr) -> String {
-    let host = address.to_bits() & !subnet.mask();
-    format!("{}{host:x}", installation.link_prefix())
 }
 
 /// Forgets connections, on a socket and thread of its own: the kernel lists all of them for it.

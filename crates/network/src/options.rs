@@ -28,6 +28,8 @@ pub struct Options {
     pub resolv_conf: PathBuf,
     /// Sandboxes that live already. What is not named here is removed.
     pub sandboxes: Vec<Existing>,
+    /// Networks kept ready, so that a sandbox need not wait for one.
+    pub spares: usize,
 }
 
 impl Options {
@@ -40,6 +42,7 @@ impl Options {
             metadata_port: None,
             resolv_conf: PathBuf::from(crate::dns::RESOLV_CONF),
             sandboxes: Vec::new(),
+            spares: 0,
         }
     }
 }

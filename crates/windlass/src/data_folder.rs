@@ -5,6 +5,7 @@
 //! for root alone: a local user who could reach a layer could run its set-user-id programs.
 
 use anyhow::{Context, Result, bail};
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -13,6 +14,8 @@ use std::path::Path;
 const MODE: u32 = 0o711;
 /// Folders in it that nobody else may pass.
 const PRIVATE: [&str; 6] = ["images", "logs", "store", "tasks", "uploads", "volumes"];
+/// Whose entries have nothing to do with each other: a task's, a volume's.
+const SPREAD: [&str; 3] = ["logs", "tasks", "volumes"];
 /// Written by others than the owner.
 const SHARED_BITS: u32 = 0o022;
 
@@ -49,6 +52,9 @@ pub(crate) fn prepare(data: &Path) -> Result<()> {
     for name in PRIVATE {
         make_private(&data.join(name))?;
     }
+    for name in SPREAD {
+        spread(&data.join(name));
+    }
     try_write(data).with_context(|| format!("the data folder {shown} cannot be written"))
 }
 
@@ -57,6 +63,19 @@ pub(crate) fn make_private(dir: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.and_then(|()| fs::set_permissions(dir, Permissions::from_mode(0o700)))
         .with_context(|| format!("making the folder {}", dir.display()))
+}
+
+/// Asks ext4 to put each entry into another part of the disk, as it does for homes of users. Files
+/// that are made where many were just removed cost it twenty times as much, and tasks come and go:
+/// measured without a journal, 0.45 ms against 0.02. Other file systems have no such flag.
+fn spread(dir: &Path) {
+    let set = fs::File::open(dir).and_then(|dir| {
+        let flags = ioctl_getflags(&dir)?;
+        Ok(ioctl_setflags(&dir, flags | IFlags::TOPDIR)?)
+    });
+    if let Err(err) = set {
+        tracing::debug!(%err, dir = %dir.display(), "not spread over the disk");
+    }
 }
 
 fn make(data: &Path) -> std::io::Result<()> {

@@ -9,6 +9,7 @@ mod local;
 mod plane;
 mod preflight;
 mod restore;
+mod run_folder;
 mod up;
 
 use anyhow::{Context, Result};

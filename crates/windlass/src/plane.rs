@@ -1,8 +1,8 @@
 //! The parts of one machine's Windlass, opened in order and closed in reverse: store, leader,
 //! network, runtime, images, agent. `up` serves them; `down` uses them to end everything.
 
-use crate::data_folder::make_private;
 use crate::installation::Installation;
+use crate::run_folder;
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -27,6 +27,8 @@ use windlass_store::Store;
 
 /// Shims kept ready, so that a task need not wait for one.
 const SPARE_SHIMS: usize = 3;
+/// Networks kept ready; a task in bridge mode takes one for each container.
+const SPARE_NETWORKS: usize = 4;
 /// Messages on their way from the agent to the leader.
 const REPORTS_MAX: usize = 1_024;
 /// Pause before an agent's message that found the inbox full is handed in again.
@@ -96,7 +98,7 @@ impl Plane {
     pub(crate) async fn open(installation: &Installation, choices: &Choices) -> Result<Plane> {
         let (leader, ended) = open_leader(&choices.data).await?;
         let run_dir = installation.run_dir();
-        make_private(&run_dir)?;
+        run_folder::prepare(&run_dir)?;
         let network = Arc::new(open_network(installation, choices, &run_dir).await?);
         let runtime = Arc::new(Embedded::new(embedded::Options {
             run_dir: run_dir.join("sandboxes"),
@@ -262,6 +264,7 @@ async fn try_network(
     let id = installation.id.parse::<windlass_network::Installation>()?;
     let mut options =
         windlass_network::Options::new(id, run_dir.join("network"), subnet.parse::<Subnet>()?);
+    options.spares = SPARE_NETWORKS;
     options.sandboxes = windlass_agent::surviving_networks(run_dir)?;
     Ok(Network::open(options).await)
 }
@@ -361,9 +364,7 @@ pub(crate) async fn remove_traces(plane: Plane, installation: &Installation) -> 
     let left = windlass_runtime::start::remove_cgroups(&installation.cgroup());
     faults.extend(left.iter().map(ToString::to_string));
     let run_dir = installation.run_dir();
-    if let Err(err) = std::fs::remove_dir_all(&run_dir)
-        && err.kind() != std::io::ErrorKind::NotFound
-    {
+    if let Err(err) = run_folder::remove(&run_dir) {
         faults.push(format!("removing {}: {err}", run_dir.display()));
     }
     if faults.is_empty() {

@@ -106,15 +106,11 @@ impl Runtime for GatedRuntime {
 pub(crate) struct GatedNetwork(pub(crate) Arc<FakeNetwork>, pub(crate) Arc<Gate>);
 
 impl Driver for GatedNetwork {
-    fn create_namespace<'a>(&'a self, name: &'a str) -> Boxed<'a, NetworkResult<NamespaceHandle>> {
-        Box::pin(self.1.pass(self.0.create_namespace(name)))
-    }
-    fn attach<'a>(
+    fn create<'a>(
         &'a self,
         name: &'a str,
-        address: Option<Ipv4Addr>,
-    ) -> Boxed<'a, NetworkResult<Attached>> {
-        Box::pin(self.1.pass(self.0.attach(name, address)))
+    ) -> Boxed<'a, NetworkResult<(NamespaceHandle, Attached)>> {
+        Box::pin(self.1.pass(self.0.create(name)))
     }
     fn publish<'a>(
         &'a self,

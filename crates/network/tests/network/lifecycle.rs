@@ -375,3 +375,80 @@ fn bad_names_are_refused() {
         assert!(matches!(refused, Err(Error::NoNamespace(_))), "{refused:?}");
     });
 }
+
+#[test]
+fn networks_made_ahead_are_like_others() {
+    on_machine(|machine| async move {
+        std::fs::create_dir(machine.folder.path().join("test")).expect("folder");
+        let before = traces(&machine);
+        let mut options = machine.options("test");
+        options.spares = 2;
+        let network = Network::open(options.clone()).await.expect("opens");
+        let links = || {
+            let all = sh("ip -o link");
+            all.matches(" wltest-").count()
+        };
+        let become_many = async |wanted: usize| {
+            for _ in 0..2_000 {
+                if links() == wanted {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            panic!("{} links, not {wanted}", links());
+        };
+        become_many(2).await;
+        let mut tasks = Vec::new();
+        for name in ["first", "second", "third", "fourth"] {
+            let (handle, attached) = network.create(name).await.expect("creates");
+            let refused = network.create(name).await;
+            assert!(
+                matches!(refused, Err(Error::NamespaceExists(_))),
+                "{refused:?}"
+            );
+            let server = Server::start(Some(&handle.path), 80, name);
+            tasks.push((handle, attached, server));
+        }
+        for (_, attached, _) in &tasks {
+            for (handle, _, _) in &tasks {
+                let answer = ask(Some(&handle.path), (attached.address, 80));
+                assert!(
+                    answer.is_ok(),
+                    "{} to {attached:?}: {answer:?}",
+                    handle.name
+                );
+            }
+        }
+        // Four are used and two are ready again.
+        become_many(6).await;
+        // A dead agent's spares go by themselves, and their addresses come back.
+        drop(network);
+        let existing = tasks.iter().map(|(handle, attached, _)| Existing {
+            namespace: handle.name.clone(),
+            attached: Some(attached.clone()),
+            ports: Vec::new(),
+        });
+        options.sandboxes = existing.collect();
+        options.spares = 0;
+        let mut network = Network::open(options.clone()).await;
+        while matches!(network, Err(Error::Locked { .. })) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            network = Network::open(options.clone()).await;
+        }
+        let network = network.expect("opens");
+        network.settled().await;
+        assert_eq!(links(), 4);
+        drop(tasks);
+        network.down().await.expect("goes down");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(traces(&machine), before);
+
+        options.spares = 3;
+        options.sandboxes = Vec::new();
+        let network = Network::open(options).await.expect("opens");
+        network.create("one").await.expect("creates");
+        network.down().await.expect("goes down");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(traces(&machine), before, "with spares under way");
+    });
+}

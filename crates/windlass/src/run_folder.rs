@@ -1,0 +1,77 @@
+//! The run folder, `/run/windlass-ID`: what a killed process leaves and a reboot takes.
+
+use crate::data_folder::make_private;
+use anyhow::{Context, Result};
+use rustix::fs::statfs;
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+/// Of statfs(2).
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+const RAMFS_MAGIC: u64 = 0x8584_58f6;
+
+/// Makes the folder, in memory: where `/run` is a disk's, a file system of its own is mounted on it.
+/// One that holds something already stays as it is, because sandboxes of an earlier server may be
+/// found by what lies in it.
+pub(crate) fn prepare(dir: &Path) -> Result<()> {
+    make_private(dir)?;
+    let shown = dir.display();
+    let is_empty = fs::read_dir(dir)
+        .with_context(|| format!("reading {shown}"))?
+        .next()
+        .is_none();
+    if is_in_memory(dir).with_context(|| format!("reading {shown}"))? || !is_empty {
+        return Ok(());
+    }
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("windlass", dir, "tmpfs", flags, c"mode=0700")
+        .with_context(|| format!("mounting a tmpfs on {shown}, which is on a disk"))
+}
+
+/// Removes the folder with all that is in it.
+pub(crate) fn remove(dir: &Path) -> io::Result<()> {
+    // Not a mount of ours, or none at all: then its files are removed.
+    let _ = unmount(dir, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
+    match fs::remove_dir_all(dir) {
+        Err(err) if err.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+fn is_in_memory(dir: &Path) -> io::Result<bool> {
+    let magic = statfs(dir)?.f_type;
+    Ok([TMPFS_MAGIC, RAMFS_MAGIC].contains(&magic.cast_unsigned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_a_disk_gets_memory_unless_it_is_in_use() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root mounts");
+            return;
+        }
+        let above = tempfile::tempdir().unwrap();
+        let (new, used) = (above.path().join("new"), above.path().join("used"));
+        fs::create_dir(&used).unwrap();
+        fs::write(used.join("of an earlier server"), "").unwrap();
+        let before = is_in_memory(above.path()).unwrap();
+        prepare(&new).unwrap();
+        prepare(&used).unwrap();
+        assert!(is_in_memory(&new).unwrap());
+        assert_eq!(is_in_memory(&used).unwrap(), before);
+        // Again, as after a kill: what lies there is still seen.
+        fs::write(new.join("kept"), "").unwrap();
+        prepare(&new).unwrap();
+        assert!(new.join("kept").exists());
+        for dir in [new, used] {
+            remove(&dir).unwrap();
+            assert!(!dir.exists());
+            remove(&dir).unwrap();
+        }
+    }
+}
