@@ -11,6 +11,8 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 pub const REQUEST_BYTES_MAX: usize = 256 << 10;
 /// Bytes of an uploaded archive.
 pub const UPLOAD_BYTES_MAX: u64 = 64 << 30;
+/// Bytes of an upload after which the room on the disk is looked at again.
+pub const UPLOAD_BYTES_BETWEEN_LOOKS: u64 = 16 << 20;
 /// Time for a client to send a request's headers.
 pub const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that a connection may be kept without a request. Longer than clients keep theirs.

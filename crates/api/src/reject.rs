@@ -10,7 +10,9 @@ pub(crate) fn api_error(scope: &Scope, refused: Refused) -> ApiError {
     match refused {
         Refused::Rejected(reject) => rejected(scope, reject),
         Refused::Throttled => messages::request::throttled(),
-        Refused::DiskLow { .. } => ApiError::new(ErrorCode::Server, refused.to_string()),
+        Refused::DiskLow { .. } | Refused::DiskFull { .. } | Refused::Unwritten(_) => {
+            ApiError::new(ErrorCode::Server, refused.to_string())
+        }
         Refused::Store(why) => ApiError::new(
             ErrorCode::Server,
             format!("The store could not be read: {why}"),

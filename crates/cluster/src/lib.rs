@@ -13,7 +13,8 @@
 //! 2. [`take`] for each request: it decides *and* applies, so the next request sees the changes; an
 //!    [`Answer::Unfinished`] asks for the same request again, in this turn or the next;
 //! 3. [`take_due`] until [`next_due`] lies ahead;
-//! 4. commit every [`Decision`]'s changes, then release answers and effects.
+//! 4. commit every [`Decision`]'s changes, then release answers and effects; or, when certainly
+//!    nothing was written, [`State::roll_back`].
 //!
 //! Start reading at [`take`]; a verb's file is named after it.
 
@@ -28,6 +29,7 @@ mod placement;
 mod reject;
 mod state;
 mod stop;
+mod undo;
 mod unsupported;
 mod view;
 

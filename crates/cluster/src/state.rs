@@ -43,6 +43,8 @@ pub struct State {
     /// When connected nodes gave their last sign of life. Not durable: a new leader counts every
     /// agent as alive until a grace period has passed.
     pub(crate) heard: BTreeMap<NodeId, Millis>,
+    /// What the changes of this turn replaced, in their order: see [`State::roll_back`].
+    pub(crate) undo: Vec<Change>,
 }
 
 impl Default for State {
@@ -68,6 +70,7 @@ impl State {
             tokens: BTreeMap::new(),
             index: Index::default(),
             heard: BTreeMap::new(),
+            undo: Vec::new(),
         }
     }
 
@@ -76,6 +79,7 @@ impl State {
     pub fn begin(&mut self, turn: Turn) {
         self.now = self.now.max(turn.now);
         self.random = ChaCha8Rng::from_seed(turn.seed);
+        self.undo.clear();
         if !self.begun {
             self.begun = true;
             let connected = self.nodes.values().filter(|node| node.connected);
@@ -86,6 +90,13 @@ impl State {
     /// Folds one change in. Recovery and standbys feed the rows of the store through here, in any
     /// order.
     pub fn apply(&mut self, change: &Change) {
+        if self.begun {
+            self.undo.push(self.inverse(change));
+        }
+        self.fold(change);
+    }
+
+    pub(crate) fn fold(&mut self, change: &Change) {
         match change {
             Change::Put(row) => self.put(row),
             Change::Remove(key) => self.remove(key),

@@ -4,25 +4,29 @@
 //! inbox → batch → stamp with now and a seed → decide and apply each → one durable commit
 //!       → answer the callers, in turn order → tell the agents
 //! ```
-//! Nothing leaves before the commit returned. When a commit fails its outcome is unknown: the
-//! leader stops, says why, and the process starts again from the store.
+//! Nothing leaves before the commit returned. When a commit fails and its outcome is unknown, the
+//! leader stops, says why, and the process starts again from the store. When the store says that
+//! nothing was written, for want of room on the disk, the turn is taken back, its callers are told,
+//! and the leader goes on.
 
 use crate::clock::Clock;
 use crate::dispatch::dispatch;
+use crate::gathered::{Gathered, Held};
 use crate::inbox::{Inbox, NotTaken, Share};
 use crate::limits;
+use crate::room::Room;
 use crate::sessions::{SessionEnd, Sessions};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::oneshot;
-use windlass_cluster::{Answer, Decision, Effect, Reject, State, Turn};
+use windlass_cluster::{Answer, Reject, State, Turn};
 use windlass_model::command::{Command, Request};
 use windlass_model::history::Entry;
 use windlass_model::id::{Millis, NodeId};
 use windlass_model::row::{Change, Row, RowError};
 use windlass_session::{Mark, ToServer};
-use windlass_store::{Batch, HistoryRecord, Snapshot, Store};
+use windlass_store::{Snapshot, Store};
 
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -41,11 +45,42 @@ pub enum Refused {
         free_mib: u64,
         reserve_mib: u64,
     },
+    /// The turn was taken back: the store had no room for it.
+    #[error(
+        "the disk {disk} of the data folder is full: {free_mib} MiB are free and {need_mib} MiB \
+         are needed to write safely; nothing was changed: free some space, then try again"
+    )]
+    DiskFull {
+        disk: String,
+        free_mib: u64,
+        need_mib: u64,
+    },
+    /// The turn was taken back: the store takes no such thing.
+    #[error("nothing was changed: {0}")]
+    Unwritten(String),
     #[error("reading the store: {0}")]
     Store(String),
     /// The leader has stopped.
     #[error("the control plane is stopping")]
     Stopping,
+}
+
+impl From<&windlass_store::Error> for Refused {
+    /// Of an error after which certainly nothing was written.
+    fn from(err: &windlass_store::Error) -> Refused {
+        match err {
+            windlass_store::Error::Full {
+                disk,
+                free_bytes,
+                need_bytes,
+            } => Refused::DiskFull {
+                disk: disk.clone(),
+                free_mib: free_bytes >> 20,
+                need_mib: need_bytes >> 20,
+            },
+            other => Refused::Unwritten(other.to_string()),
+        }
+    }
 }
 
 /// Why the leader ended.
@@ -71,13 +106,20 @@ pub struct Options {
     pub clock: Box<dyn Clock>,
 }
 
-type Reply<T> = oneshot::Sender<Result<T, Refused>>;
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Refused>>;
 
-enum Item {
+pub(crate) enum Item {
     Ask(Box<Request>, Option<Reply<Answer>>),
     OpenSession(NodeId, oneshot::Sender<SessionEnd>),
     History(String, usize, Reply<Vec<Entry>>),
     Snapshot(Reply<Box<dyn Snapshot>>),
+    Room(Reply<()>),
+}
+
+/// What certainly was not written, and why.
+struct TakenBack {
+    held: Vec<Held>,
+    err: windlass_store::Error,
 }
 
 /// A way to the leader: cheap to clone, usable from any thread.
@@ -132,6 +174,16 @@ impl Handle {
             command,
         };
         self.put(Share::Reports, Item::Ask(Box::new(request), None))
+    }
+
+    /// Whether there is room for something that adds to the data folder.
+    ///
+    /// # Errors
+    /// [`Refused::DiskLow`] when there is not; else see [`Refused`].
+    pub async fn room(&self) -> Result<(), Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.put(Share::Calls, Item::Room(reply))?;
+        answer.await.unwrap_or(Err(Refused::Stopping))
     }
 
     /// The newest entries of a subject's history, newest first.
@@ -193,28 +245,8 @@ pub struct Leader {
     inbox: Arc<Inbox<Item>>,
     sessions: Sessions,
     mark: Mark,
-    space_read_at: Option<Instant>,
-    low: Option<(String, u64, u64)>,
+    room: Room,
     history_dropped_at: Option<Millis>,
-}
-
-/// A reply that waits for the turn's commit.
-enum Held {
-    Answer(Reply<Answer>, Box<Result<Answer, Refused>>),
-    Session(NodeId, oneshot::Sender<SessionEnd>),
-    /// In its place among the others: a session that is opened after it lives on.
-    Disconnect(NodeId),
-}
-
-/// What one turn gathers before its commit.
-#[derive(Default)]
-struct Gathered {
-    rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    history: Vec<HistoryRecord>,
-    /// Of rows and history, counted generously: a row written twice counts twice.
-    bytes: usize,
-    effects: Vec<Effect>,
-    held: Vec<Held>,
 }
 
 impl Leader {
@@ -243,8 +275,7 @@ impl Leader {
             inbox: inbox.clone(),
             sessions: Sessions::new(),
             mark: Mark { term: 1, turn },
-            space_read_at: None,
-            low: None,
+            room: Room::default(),
             history_dropped_at: None,
         };
         Ok((leader, Handle { inbox }))
@@ -264,6 +295,9 @@ impl Leader {
     }
 
     fn patience(&mut self) -> Duration {
+        if self.room.was_full() {
+            return limits::FULL_RETRY_EVERY;
+        }
         let now = self.clock.now();
         let due = windlass_cluster::next_due(&self.state).map(|due| due.since(now).max(0));
         due.and_then(|ms| u64::try_from(ms).ok())
@@ -276,39 +310,89 @@ impl Leader {
     fn turn(&mut self, batch: Vec<Item>) -> Result<(), Stopped> {
         let mut items = VecDeque::from(batch);
         loop {
-            self.state.begin(Turn {
-                now: self.clock.now(),
-                seed: self.clock.seed(),
-            });
-            let mut gathered = Gathered::default();
-            let limits = self.store.limits();
-            while !gathered.is_full(&limits) {
-                let Some(item) = items.pop_front() else {
-                    break;
-                };
-                // What is not finished goes on first, here or in the next turn.
-                if let Some(unfinished) = self.take(item, &mut gathered) {
-                    items.push_front(unfinished);
+            let mut gathered = self.gather(&mut items);
+            if !self.room.was_full() {
+                gathered.add(windlass_cluster::take_due(&mut self.state));
+            }
+            if let Some(TakenBack { held, .. }) = self.finish(gathered)? {
+                // One by one: what needs no room is answered, and what needs little may find it.
+                // The next one too: a step of it may have been taken back.
+                let next = items.pop_front();
+                for item in held.into_iter().filter_map(Held::again).chain(next) {
+                    self.turn_alone(item)?;
                 }
             }
-            gathered.add(windlass_cluster::take_due(&mut self.state));
-            self.finish(gathered)?;
             if items.is_empty() {
                 return self.drop_old_history();
             }
         }
     }
 
-    /// Commits, and only then answers the callers and tells the agents.
-    fn finish(&mut self, mut gathered: Gathered) -> Result<(), Stopped> {
+    /// Takes one item in turns that it shares with nobody.
+    fn turn_alone(&mut self, item: Item) -> Result<(), Stopped> {
+        let mut items = VecDeque::from([item]);
+        while !items.is_empty() {
+            let gathered = self.gather(&mut items);
+            let Some(TakenBack { held, err }) = self.finish(gathered)? else {
+                continue;
+            };
+            for held in held {
+                match held {
+                    Held::Answer { request, reply, .. } => self.refuse(*request, reply, &err),
+                    held => self.release(held),
+                }
+            }
+            // One whose last step was taken back is given up; its earlier ones are durable.
+            for item in items.drain(..) {
+                if let Item::Ask(request, reply) = item {
+                    self.refuse(*request, reply, &err);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a turn and decides as many items as it may hold.
+    fn gather(&mut self, items: &mut VecDeque<Item>) -> Gathered {
+        self.state.begin(Turn {
+            now: self.clock.now(),
+            seed: self.clock.seed(),
+        });
+        let mut gathered = Gathered::default();
+        let limits = self.store.limits();
+        while !gathered.is_full(&limits) {
+            let Some(item) = items.pop_front() else {
+                break;
+            };
+            // What is not finished goes on first, here or in the next turn.
+            if let Some(unfinished) = self.take(item, &mut gathered) {
+                items.push_front(unfinished);
+            }
+        }
+        gathered
+    }
+
+    /// Commits, and only then answers the callers and tells the agents. Gives back a turn that the
+    /// store certainly did not write; the state is then as it was.
+    fn finish(&mut self, mut gathered: Gathered) -> Result<Option<TakenBack>, Stopped> {
         tracing::debug!(target: "timing", "turn decided");
-        self.commit(&mut gathered)?;
+        if let Err(err) = self.commit(&mut gathered) {
+            if err.outcome_unknown() {
+                let turn = self.mark.turn + 1;
+                return Err(Stopped::Commit { turn, err });
+            }
+            tracing::error!(%err, "a turn is taken back");
+            self.state.roll_back();
+            self.room.found_full();
+            let held = gathered.held;
+            return Ok(Some(TakenBack { held, err }));
+        }
         tracing::debug!(target: "timing", "turn committed");
         for held in gathered.held {
             self.release(held);
         }
         dispatch(&mut self.sessions, &self.state, self.mark, gathered.effects);
-        Ok(())
+        Ok(None)
     }
 
     /// Decides one item, or a step of one, which it then gives back.
@@ -322,11 +406,11 @@ impl Leader {
                 if let Command::NodeDisconnected(node) = request.command {
                     gathered.held.push(Held::Disconnect(node));
                 }
-                if let Some(reply) = reply {
-                    gathered.held.push(Held::Answer(reply, Box::new(answer)));
-                } else if let Err(err) = answer {
-                    tracing::warn!(%err, "an agent's message was refused");
-                }
+                gathered.held.push(Held::Answer {
+                    request,
+                    reply,
+                    answer: Box::new(answer),
+                });
             }
             Item::OpenSession(node, reply) => gathered.held.push(Held::Session(node, reply)),
             Item::History(subject, limit, reply) => {
@@ -337,13 +421,16 @@ impl Leader {
                 let snapshot = self.store.snapshot();
                 let _ = reply.send(snapshot.map_err(|err| Refused::Store(err.to_string())));
             }
+            Item::Room(reply) => {
+                let _ = reply.send(self.room.refuse_when_low(self.store.as_ref()));
+            }
         }
         None
     }
 
     fn decide(&mut self, request: &Request, gathered: &mut Gathered) -> Result<Answer, Refused> {
         if request.command.adds() {
-            self.refuse_when_low()?;
+            self.room.refuse_when_low(self.store.as_ref())?;
         }
         let mut decision =
             windlass_cluster::take(&mut self.state, request).map_err(Refused::Rejected)?;
@@ -352,60 +439,46 @@ impl Leader {
         Ok(answer)
     }
 
-    fn refuse_when_low(&mut self) -> Result<(), Refused> {
-        let stale = self
-            .space_read_at
-            .is_none_or(|at| at.elapsed() >= limits::SPACE_READ_EVERY);
-        if stale {
-            self.space_read_at = Some(Instant::now());
-            self.low = match self.store.free_space() {
-                Ok(space) => space.is_low().then(|| {
-                    (
-                        space.disk.clone(),
-                        space.free_bytes >> 20,
-                        space.reserve_bytes >> 20,
-                    )
-                }),
-                // Not knowing is no reason to refuse: a commit that finds no room says so itself.
-                Err(_) => None,
-            };
-        }
-        match &self.low {
-            None => Ok(()),
-            Some((disk, free_mib, reserve_mib)) => Err(Refused::DiskLow {
-                disk: disk.clone(),
-                free_mib: *free_mib,
-                reserve_mib: *reserve_mib,
-            }),
-        }
-    }
-
-    fn commit(&mut self, gathered: &mut Gathered) -> Result<(), Stopped> {
-        if gathered.rows.is_empty() && gathered.history.is_empty() {
-            return Ok(());
-        }
+    fn commit(&mut self, gathered: &mut Gathered) -> Result<(), windlass_store::Error> {
         let turn = self.mark.turn + 1;
-        let batch = Batch {
-            turn,
-            rows: std::mem::take(&mut gathered.rows).into_iter().collect(),
-            history: std::mem::take(&mut gathered.history),
-        };
-        self.store
-            .commit(&batch)
-            .map_err(|err| Stopped::Commit { turn, err })?;
-        self.mark.turn = turn;
+        if let Some(batch) = gathered.batch(turn) {
+            self.store.commit(&batch)?;
+            self.mark.turn = turn;
+        }
         Ok(())
     }
 
     fn release(&mut self, held: Held) {
         match held {
-            Held::Answer(reply, answer) => {
-                let _ = reply.send(*answer);
+            Held::Answer { reply, answer, .. } => {
+                if let Some(reply) = reply {
+                    let _ = reply.send(*answer);
+                } else if let Err(err) = *answer {
+                    tracing::warn!(%err, "an agent's message was refused");
+                }
             }
             Held::Session(node, reply) => {
                 let _ = reply.send(self.sessions.open(node));
             }
             Held::Disconnect(node) => self.sessions.close(node),
+        }
+    }
+
+    /// Tells whoever waits that nothing was written. An agent whose word was lost with it begins
+    /// anew: all else it says again by itself.
+    fn refuse(
+        &mut self,
+        request: Request,
+        reply: Option<Reply<Answer>>,
+        err: &windlass_store::Error,
+    ) {
+        match (reply, request.command) {
+            (Some(reply), _) => {
+                let _ = reply.send(Err(Refused::from(err)));
+            }
+            (None, Command::NodeConnected(node)) => self.sessions.close(node.id),
+            (None, Command::Unassigned { node, .. }) => self.sessions.close(node),
+            (None, _) => {}
         }
     }
 
@@ -426,17 +499,21 @@ impl Leader {
         let due = self
             .history_dropped_at
             .is_none_or(|at| now.since(at) >= limits::HISTORY_DROP_EVERY_MS);
-        if !due {
+        if !due || self.room.was_full() {
             return Ok(());
         }
-        self.history_dropped_at = Some(now);
         let oldest = now.plus_ms(-windlass_model::limits::HISTORY_DAYS * 86_400_000);
         let day = windlass_store::Day::of_ms(oldest.0);
         let turn = self.mark.turn;
-        self.store
-            .drop_history_before(day)
-            .map(drop)
-            .map_err(|err| Stopped::Commit { turn, err })
+        match self.store.drop_history_before(day) {
+            Ok(_) => self.history_dropped_at = Some(now),
+            Err(err) if err.outcome_unknown() => return Err(Stopped::Commit { turn, err }),
+            Err(err) => {
+                tracing::error!(%err, "old history stays");
+                self.room.found_full();
+            }
+        }
+        Ok(())
     }
 }
 
@@ -444,38 +521,5 @@ impl Drop for Leader {
     /// However the leader ends, by a panic too, nobody waits for an answer of it.
     fn drop(&mut self) {
         self.inbox.abandon();
-    }
-}
-
-impl Gathered {
-    /// Whether the next request might not fit. Half is left free: one request's rows and what time
-    /// made due are far fewer.
-    fn is_full(&self, limits: &windlass_store::Limits) -> bool {
-        self.rows.len() >= limits.rows_max / 2
-            || self.history.len() >= limits.history_max / 2
-            || self.bytes >= limits.bytes_max / 2
-    }
-
-    /// A key changed twice in a turn is written once, as it ended.
-    fn add(&mut self, decision: Decision) {
-        for change in decision.changes {
-            let (key, value) = match change {
-                Change::Put(row) => (row.key().encode(), Some(row.encode())),
-                Change::Remove(key) => (key.encode(), None),
-            };
-            self.bytes += key.len() + value.as_ref().map_or(0, Vec::len);
-            self.rows.insert(key, value);
-        }
-        for entry in decision.history {
-            let value = minicbor::to_vec(&entry).expect("writing to memory cannot fail");
-            self.bytes += value.len() + entry.subject.len();
-            let at_ms = entry.at.0;
-            self.history.push(HistoryRecord {
-                at_ms,
-                value,
-                subject: entry.subject,
-            });
-        }
-        self.effects.extend(decision.effects);
     }
 }

@@ -10,9 +10,11 @@
 
 pub mod clock;
 mod dispatch;
+mod gathered;
 mod inbox;
 mod leader;
 pub mod limits;
+mod room;
 mod sessions;
 
 pub use leader::{Handle, Leader, Options, Refused, Stopped};

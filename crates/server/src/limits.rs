@@ -16,3 +16,5 @@ pub const IDLE_MAX: Duration = Duration::from_secs(5);
 pub const SPACE_READ_EVERY: Duration = Duration::from_secs(1);
 /// How often days of history past their time are dropped, in milliseconds of the turn's clock.
 pub const HISTORY_DROP_EVERY_MS: i64 = 3_600_000;
+/// How long what nobody waits for waits after the store had no room for a turn.
+pub const FULL_RETRY_EVERY: Duration = Duration::from_secs(1);

@@ -148,6 +148,84 @@ fn a_disk_below_its_reserve_refuses_what_adds_and_takes_the_rest() {
     assert_eq!(bed.store.commits(), before + 2);
 }
 
+fn cluster_names(answer: Result<Answer, Refused>) -> Vec<String> {
+    match answer {
+        Ok(Answer::Names { names, .. }) => names,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_full_disk_takes_its_turn_back_and_the_leader_goes_on() {
+    let mut bed = Bed::open(Memory::default());
+    let leader = bed.leader.clone();
+    // All in one turn: as a whole it finds no room, and alone the first one does not either.
+    bed.store.inject(Fault::Full);
+    bed.store.inject(Fault::Full);
+    let mut refused = Box::pin(ask(&leader, nouns::create_cluster("lost")));
+    let list = || {
+        ask(
+            &leader,
+            Command::ListClusters(Page {
+                after: None,
+                limit: 100,
+            }),
+        )
+    };
+    let mut reading = Box::pin(list());
+    let mut taken = Box::pin(ask(&leader, nouns::create_cluster("kept")));
+    assert!(polled(&mut refused).is_none());
+    assert!(polled(&mut reading).is_none());
+    assert!(polled(&mut taken).is_none());
+    bed.run();
+    let refused = bed.wait(refused).unwrap_err();
+    assert!(matches!(refused, Refused::DiskFull { .. }));
+    let said = refused.to_string();
+    assert!(said.contains("the disk memory of the data folder is full"));
+    assert_eq!(cluster_names(bed.wait(reading)), [""; 0], "saw what is not");
+    assert!(matches!(bed.wait(taken), Ok(Answer::Cluster(_))));
+    assert_eq!(clusters(&bed), ["kept"]);
+    bed.ask(nouns::create_cluster("lost")).unwrap();
+    assert!(matches!(bed.end(), Stopped::Asked));
+    let again = Bed::start(bed.store.crash_image());
+    assert_eq!(clusters(&again), ["kept", "lost"]);
+}
+
+#[test]
+fn stopping_everything_on_a_full_disk_is_refused_and_works_when_there_is_room() {
+    let bed = Bed::start(Memory::with_limits(LIMITS));
+    bed.add_node(0, 1);
+    let tasks: Vec<_> = (0..12).flat_map(|_| bed.run_tasks(10)).collect();
+    bed.store.inject(Fault::Full);
+    bed.store.inject(Fault::Full);
+    let refused = bed.ask(Command::StopEverything);
+    assert!(matches!(refused, Err(Refused::DiskFull { .. })));
+    let wanted = |task| bed.task(task).state.desired;
+    assert!(tasks.iter().all(|task| wanted(*task) == Desired::Running));
+    bed.ask(Command::StopEverything).unwrap();
+    assert!(tasks.iter().all(|task| wanted(*task) == Desired::Stopped));
+}
+
+/// Its word is lost with the turn, and it would wait for its tasks for ever.
+#[test]
+fn an_agent_whose_greeting_found_no_room_is_cut_off_and_greets_again() {
+    let bed = Bed::start(Memory::default());
+    bed.add_node(0, 1);
+    let mut session = bed.wait(bed.leader.open_session(NodeId(0))).unwrap();
+    bed.store.inject(Fault::Full);
+    bed.store.inject(Fault::Full);
+    let greet = || {
+        let hello = ToServer::Hello(nouns::node(0, 2));
+        bed.leader.receive(hello).unwrap();
+    };
+    greet();
+    assert_eq!(session.from_server.blocking_recv(), None);
+    let mut session = bed.wait(bed.leader.open_session(NodeId(0))).unwrap();
+    greet();
+    let first = session.from_server.blocking_recv();
+    assert!(matches!(first, Some(ToAgent::Full { .. })), "{first:?}");
+}
+
 #[test]
 fn a_batch_is_split_at_the_stores_limits() {
     let mut bed = Bed::open(Memory::with_limits(LIMITS));

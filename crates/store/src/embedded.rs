@@ -3,6 +3,7 @@
 //! ```text
 //! <dir>/lock                   held by the process that serves the store
 //! <dir>/watermark              the last turn acknowledged
+//! <dir>/ballast                room that is given up when the disk is full
 //! <dir>/engine/                fjall: keyspace `state`, and one keyspace for each day of history
 //! <dir>/journals-before-start/ only while a start is under way, or was refused: see below
 //! <dir>/refused                only after a refused start: why
@@ -15,6 +16,7 @@
 //! journals are copied before they are opened, the watermark is compared with the turn found, and
 //! totals and checksums with the rows found. A store that fails is refused, now and at later starts.
 
+mod ballast;
 mod journals;
 mod lock;
 mod open;
@@ -33,6 +35,7 @@ use crate::disk::Disk;
 use crate::history::{self, Day};
 use crate::total::{DayRow, Phase, TurnRow};
 use crate::{Batch, Error, HistoryRecord, Limits, Snapshot, Space, Store, limits, row};
+use ballast::Ballast;
 use lock::Lock;
 use verdict::Verdict;
 use view::{OWN, View, head_key, part_key};
@@ -52,6 +55,8 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// Free bytes below which a commit is refused before it starts; 0 turns the check off.
     pub floor_bytes: u64,
+    /// Bytes set aside on the disk and given up when it is below the floor; 0 sets nothing aside.
+    pub ballast_bytes: u64,
 }
 
 impl Default for Options {
@@ -59,6 +64,7 @@ impl Default for Options {
         Self {
             reserve_bytes: limits::RESERVE_BYTES,
             floor_bytes: limits::FLOOR_BYTES,
+            ballast_bytes: limits::BALLAST_BYTES,
         }
     }
 }
@@ -72,6 +78,7 @@ pub struct Embedded {
     watermark: Watermark,
     dir: PathBuf,
     disk: Disk,
+    ballast: Ballast,
     options: Options,
     turn: TurnRow,
     /// Whether every row was verified since the store was opened.
@@ -148,6 +155,7 @@ impl Store for Embedded {
         if old.is_empty() {
             return Ok(0);
         }
+        self.refuse_if_full(0)?;
         // Day by day, so that few numbers of the engine lie between a deletion and the next commit:
         // see `open::catch_up`.
         for day in &old {
@@ -192,7 +200,7 @@ impl Embedded {
     /// Writes a batch that was checked. Its records are numbered from `first_index`, so that a
     /// restore can write one turn in several batches.
     pub(crate) fn write(&mut self, batch: &Batch, first_index: u32) -> Result<(), Error> {
-        self.refuse_if_full(batch)?;
+        self.refuse_if_full(batch.bytes())?;
         self.begin_days(batch)?;
         let mut write = self.engine_batch();
         let turn = self.put_rows(&mut write, batch)?;
@@ -405,16 +413,19 @@ impl Embedded {
         }
     }
 
-    fn refuse_if_full(&self, batch: &Batch) -> Result<(), Error> {
+    /// Looks for room before a write of so many bytes starts: one that fails half way would end the
+    /// use of the store.
+    fn refuse_if_full(&mut self, bytes: usize) -> Result<(), Error> {
         if self.options.floor_bytes == 0 {
             return Ok(());
         }
         // Once in the journal and once in a table.
-        let twice = u64::try_from(batch.bytes())
-            .unwrap_or(u64::MAX)
-            .saturating_mul(2);
+        let twice = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(2);
         let need_bytes = self.options.floor_bytes.saturating_add(twice);
-        let free_bytes = self.disk.free_bytes()?;
+        let mut free_bytes = self.disk.free_bytes()?;
+        if free_bytes < need_bytes && self.ballast.release() {
+            free_bytes = self.disk.free_bytes()?;
+        }
         if free_bytes < need_bytes {
             return Err(Error::Full {
                 disk: self.disk.name().to_owned(),
@@ -422,6 +433,7 @@ impl Embedded {
                 need_bytes,
             });
         }
+        self.ballast.lay(free_bytes, self.options.reserve_bytes);
         Ok(())
     }
 

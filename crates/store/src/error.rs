@@ -144,6 +144,19 @@ impl Error {
         !matches!(self, Self::Batch { .. } | Self::Full { .. })
     }
 
+    /// Whether the kernel found no room for what was tried.
+    pub(crate) fn is_storage_full(&self) -> bool {
+        let io = match self {
+            Self::Io { source, .. } => source,
+            Self::Engine { source, .. } => match source.as_ref() {
+                fjall::Error::Io(io) | fjall::Error::Storage(fjall::LsmError::Io(io)) => io,
+                _ => return false,
+            },
+            _ => return false,
+        };
+        io.kind() == std::io::ErrorKind::StorageFull
+    }
+
     pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { what, path, source }

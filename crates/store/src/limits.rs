@@ -34,6 +34,10 @@ pub const RESERVE_BYTES: u64 = 256 << 20;
 /// the store for good, so the last bytes of a disk belong to flushes that are already under way.
 pub const FLOOR_BYTES: u64 = 24 << 20;
 
+/// Bytes set aside for the day the disk is full: above the floor they leave room for the stops and
+/// reports of some ten thousand tasks.
+pub const BALLAST_BYTES: u64 = 64 << 20;
+
 /// Commits between two syncs of the watermark.
 pub(crate) const WATERMARK_SYNC_COMMITS: u32 = 1_024;
 

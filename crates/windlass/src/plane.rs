@@ -33,6 +33,8 @@ const SPARE_NETWORKS: usize = 4;
 const REPORTS_MAX: usize = 1_024;
 /// Pause before an agent's message that found the inbox full is handed in again.
 const THROTTLED_PAUSE: Duration = Duration::from_millis(10);
+/// Pause before an agent whose session was ended says hello again.
+const SESSION_PAUSE: Duration = Duration::from_millis(200);
 /// How long the agent's workers may take to end.
 const WORKERS_TIMEOUT: Duration = Duration::from_secs(10);
 const WORKERS_POLL: Duration = Duration::from_millis(10);
@@ -136,10 +138,15 @@ impl Plane {
         })
     }
 
-    /// Makes the clusters, and this node an instance of each.
+    /// Makes the clusters, and this node an instance of each. On a disk that is nearly full those
+    /// of an earlier start are served all the same.
     pub(crate) async fn join(&self, clusters: &[String]) -> Result<()> {
         let node = self.agent.node().clone();
         self.ask(Command::NodeConnected(Box::new(node))).await?;
+        if let Err(low @ Refused::DiskLow { .. }) = self.leader.room().await {
+            eprintln!("warning: {low}; no cluster is made or joined that was not before");
+            return Ok(());
+        }
         for cluster in clusters {
             let name = Name::new(cluster).with_context(|| format!("cluster {cluster}"))?;
             self.ask(Command::CreateCluster(new_cluster(name.clone())))
@@ -325,6 +332,8 @@ async fn session(leader: Handle, agent: Arc<Agent>) {
             }
         };
         tokio::join!(agent.run(to_server, end.from_server), handed);
+        // It is behind, or the disk is full: at once it would find the same.
+        tokio::time::sleep(SESSION_PAUSE).await;
     }
 }
 

@@ -4,6 +4,7 @@ use super::{json, local_error, read};
 use crate::door::{Answer, Door};
 use crate::limits;
 use crate::ops::Call;
+use crate::reject::api_error;
 use http::HeaderMap;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -36,6 +37,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Answer, ApiError> {
 
 pub(super) async fn pull(call: &Call<'_>) -> Result<Answer, ApiError> {
     let Named { image } = read(call.body)?;
+    refuse_when_low(call.door).await?;
     let pulled = call
         .door
         .local
@@ -59,6 +61,7 @@ pub(super) async fn remove(call: &Call<'_>) -> Result<Answer, ApiError> {
 
 pub(super) async fn import_rootfs(call: &Call<'_>) -> Result<Answer, ApiError> {
     let Imported { name, directory } = read(call.body)?;
+    refuse_when_low(call.door).await?;
     let image = call
         .door
         .local
@@ -68,6 +71,12 @@ pub(super) async fn import_rootfs(call: &Call<'_>) -> Result<Answer, ApiError> {
     json(&Images {
         images: vec![image],
     })
+}
+
+/// An image adds more than any call: below the reserve none comes in.
+async fn refuse_when_low(door: &Door) -> Result<(), ApiError> {
+    let room = door.leader.room().await;
+    room.map_err(|refused| api_error(&door.scope, refused))
 }
 
 /// Removes an upload however its request ends.
@@ -87,6 +96,7 @@ pub(super) async fn load(
     headers: &HeaderMap,
     body: &mut Incoming,
 ) -> Result<Answer, ApiError> {
+    refuse_when_low(door).await?;
     let declared = headers
         .get("x-amz-content-sha256")
         .and_then(|value| value.to_str().ok());
@@ -104,6 +114,7 @@ pub(super) async fn load(
     let upload = Upload(path.clone());
     let mut digest = Sha256::new();
     let mut length: u64 = 0;
+    let mut next_look = limits::UPLOAD_BYTES_BETWEEN_LOOKS;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|err| {
             ApiError::new(
@@ -126,6 +137,10 @@ pub(super) async fn load(
         }
         digest.update(&data);
         file.write_all(&data).await.map_err(failed)?;
+        if length >= next_look {
+            next_look = length.saturating_add(limits::UPLOAD_BYTES_BETWEEN_LOOKS);
+            refuse_when_low(door).await?;
+        }
     }
     file.flush().await.map_err(failed)?;
     drop(file);

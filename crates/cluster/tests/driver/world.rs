@@ -151,6 +151,8 @@ impl World {
     /// One turn of the leader: decide, commit, and only then answer and tell.
     fn turn(&mut self, commands: Vec<Command>) {
         self.now = self.now.plus_ms(1 + self.random.below(20) as i64);
+        let before = self.state.rows();
+        let greeted = commands.iter().filter_map(greeting).collect();
         self.state.begin(Turn {
             now: self.now,
             seed: self.random.seed(),
@@ -187,6 +189,10 @@ impl World {
                 self.commit(&decisions);
             }
             self.reload();
+            return;
+        }
+        if self.faults && self.random.one_in(25) {
+            self.take_back(&before, greeted);
             return;
         }
         self.commit(&decisions);
@@ -229,6 +235,19 @@ impl World {
     fn digest(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.trace = (self.trace ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+
+    /// The disk is full: certainly nothing was written, and the process goes on. What agents said
+    /// is lost with the turn; who greeted has to do it again.
+    fn take_back(&mut self, before: &[Row], greeted: Vec<NodeId>) {
+        self.state.roll_back();
+        assert_eq!(before, self.state.rows(), "taken back, and still changed");
+        self.moves.restart(&self.state);
+        for agent in &mut self.agents {
+            if greeted.contains(&agent.node) {
+                agent.lose_session();
+            }
         }
     }
 
@@ -412,6 +431,14 @@ impl World {
                 assert_eq!(before, after, "the store differs from the live state");
             }
         }
+    }
+}
+
+fn greeting(command: &Command) -> Option<NodeId> {
+    match command {
+        Command::NodeConnected(node) => Some(node.id),
+        Command::Unassigned { node, .. } => Some(*node),
+        _ => None,
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
+use super::ballast::Ballast;
 use super::lock::Lock;
 use super::verdict::Verdict;
 use super::watermark::{Reading, Watermark};
@@ -32,11 +33,30 @@ pub(super) fn keyspace_options() -> KeyspaceCreateOptions {
     KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX)
 }
 
+/// A disk without room is told as such, whatever it was that found none.
 pub(super) fn open(dir: &Path, options: Options) -> Result<Embedded, Error> {
+    try_open(dir, options).map_err(|error| {
+        if !error.is_storage_full() {
+            return error;
+        }
+        let disk = Disk::of(dir);
+        Error::Full {
+            disk: disk.name().to_owned(),
+            free_bytes: disk.free_bytes().unwrap_or(0),
+            need_bytes: options.floor_bytes,
+        }
+    })
+}
+
+fn try_open(dir: &Path, options: Options) -> Result<Embedded, Error> {
     let mut builder = fs::DirBuilder::new();
     let made = builder.recursive(true).mode(0o700).create(dir);
     made.map_err(Error::io("create the folder", dir))?;
     let lock = Lock::take(dir)?;
+    let (disk, mut ballast) = (Disk::of(dir), Ballast::of(dir, options.ballast_bytes));
+    if disk.free_bytes()? < options.floor_bytes {
+        ballast.release();
+    }
     if let Some(verdict) = Verdict::read(dir)? {
         return Err(verdict.error(dir));
     }
@@ -64,7 +84,7 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Embedded, Error> {
     guard.catch_up(&db, &state)?;
     let days = guard.open_days(&db, &state)?;
     let watermark = Watermark::open(dir, turn.turn)?;
-    let (disk, dir) = (Disk::of(dir), dir.to_owned());
+    let dir = dir.to_owned();
     let verified = AtomicBool::new(false);
     Ok(Embedded {
         state,
@@ -73,6 +93,7 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Embedded, Error> {
         watermark,
         dir,
         disk,
+        ballast,
         options,
         turn,
         verified,

@@ -1,6 +1,7 @@
 //! A disk that fills up: a small tmpfs, mounted by the test. Needs root.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -43,6 +44,7 @@ fn below_the_floor_commits_are_refused_and_go_on_when_there_is_room() {
     let options = Options {
         reserve_bytes: 30 << 20,
         floor_bytes: 16 << 20,
+        ballast_bytes: 0,
     };
     let mut store = Embedded::open(&disk.path("store"), options).unwrap();
     fill(&mut store, 1..=20);
@@ -63,6 +65,57 @@ fn below_the_floor_commits_are_refused_and_go_on_when_there_is_room() {
         &Content::of(&store).unwrap(),
         &Content::after(40),
         "after room was made",
+    );
+}
+
+/// To the last byte, as a program that runs wild does it.
+fn fill_up(disk: &Mount) {
+    let mut ballast = fs::File::create(disk.path("wild")).unwrap();
+    while ballast.write_all(&[1; 64 << 10]).is_ok() {}
+}
+
+#[test]
+fn room_set_aside_lets_commits_go_on_when_the_disk_is_full() {
+    let disk = Mount::new(&["-t", "tmpfs", "-o", "size=64m", "tmpfs"]);
+    let dir = disk.path("store");
+    let options = Options {
+        reserve_bytes: 4 << 20,
+        floor_bytes: 8 << 20,
+        ballast_bytes: 24 << 20,
+    };
+    let mut store = Embedded::open(&dir, options).unwrap();
+    fill(&mut store, 1..=20);
+    fill_up(&disk);
+    assert_eq!(store.free_space().unwrap().free_bytes, 0);
+    fill(&mut store, 21..=40);
+    assert!(store.free_space().unwrap().free_bytes < 24 << 20);
+    // What is given up is not taken for granted again before there is plenty.
+    fs::remove_file(disk.path("wild")).unwrap();
+    fill(&mut store, 41..=41);
+    let free = store.free_space().unwrap().free_bytes;
+    assert!(free < 40 << 20, "{free} are free: nothing is set aside");
+
+    // The next start finds a full disk, and serves.
+    drop(store);
+    fill_up(&disk);
+    let mut store = Embedded::open(&dir, options).unwrap();
+    fill(&mut store, 42..=42);
+    // What was given up once is used up too: nothing is written, and nothing breaks.
+    drop(store);
+    fill_up(&disk);
+    let error = match Embedded::open(&dir, options) {
+        Ok(mut store) => store.commit(&batch(43)).unwrap_err(),
+        Err(error) => error,
+    };
+    assert!(matches!(error, Error::Full { .. }), "{error}");
+    assert!(error.to_string().contains("tmpfs"), "{error}");
+    fs::remove_file(disk.path("wild")).unwrap();
+    let mut store = Embedded::open(&dir, options).unwrap();
+    fill(&mut store, 43..=60);
+    assert_same(
+        &Content::of(&store).unwrap(),
+        &Content::after(60),
+        "after a full disk",
     );
 }
 

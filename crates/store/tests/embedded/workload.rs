@@ -14,6 +14,7 @@ const MS_PER_DAY: u64 = 86_400_000;
 pub(crate) const ANY_ROOM: Options = Options {
     reserve_bytes: 0,
     floor_bytes: 0,
+    ballast_bytes: 0,
 };
 
 pub(crate) fn open(dir: &Path) -> Result<Embedded, Error> {
