@@ -8,6 +8,7 @@ use crate::limits::*;
 use crate::reason;
 use std::collections::BTreeMap;
 use windlass_image::ImageConfig;
+use windlass_model::capability::bare;
 use windlass_model::container::{ContainerDefinition, KeyValue, LinuxParameters};
 use windlass_model::definition::{NetworkMode, SharingMode, Template};
 use windlass_model::stop::{ContainerReason, ReasonName};
@@ -288,11 +289,7 @@ fn environment(source: Source<'_>, hostname: &str) -> Vec<String> {
 /// Adding wins over dropping, as container engines have it; `ALL` stands for every one.
 fn capabilities(linux: Option<&LinuxParameters>) -> Vec<String> {
     let names = |list: Option<&Vec<String>>| -> Vec<String> {
-        let bare = |name: &String| {
-            let upper = name.to_ascii_uppercase();
-            upper.strip_prefix("CAP_").unwrap_or(&upper).to_owned()
-        };
-        list.into_iter().flatten().map(bare).collect()
+        list.into_iter().flatten().map(|name| bare(name)).collect()
     };
     let add = names(linux.and_then(|linux| linux.capabilities_add.as_ref()));
     let drop = names(linux.and_then(|linux| linux.capabilities_drop.as_ref()));

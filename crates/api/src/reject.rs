@@ -35,6 +35,7 @@ fn rejected(scope: &Scope, reject: Reject) -> ApiError {
         Reject::DefinitionNotFound(_) => messages::task_definition::not_found(),
         Reject::DefinitionInactive(_) => messages::task_definition::inactive(),
         Reject::DefinitionNotDescribable(_) => messages::task_definition::not_described(),
+        Reject::DefinitionNotDeregistrable(_) => messages::task_definition::not_deregistered(),
         Reject::TooManyRevisions(_) | Reject::TooManyTags => {
             ApiError::new(ErrorCode::LimitExceeded, capital(&sentence))
         }
@@ -58,6 +59,9 @@ fn rejected(scope: &Scope, reject: Reject) -> ApiError {
         Reject::LaunchAndStrategy => ApiError::invalid_parameter(
             "Specify either Launch Type or Capacity Provider Strategy, but not both.",
         ),
+        Reject::PlatformVersionNotAllowed => ApiError::invalid_parameter(
+            "The platform version must be null when specifying an EC2 launch type.",
+        ),
         Reject::AwsvpcNeedsNetwork => ApiError::invalid_parameter(
             "Network Configuration must be provided when networkMode 'awsvpc' is specified.",
         ),
@@ -70,6 +74,14 @@ fn rejected(scope: &Scope, reject: Reject) -> ApiError {
         Reject::UnknownOverride(name) => ApiError::invalid_parameter(format!(
             "Override for container named {name} is not a container in the TaskDefinition."
         )),
+        Reject::NoFargateSize => messages::task_definition::no_fargate_configuration(),
+        Reject::MemoryBelowReservation(name) => ApiError::client(format!(
+            "Invalid setting for container '{name}'. 'memory' must be greater than \
+             'memoryReservation'."
+        )),
+        Reject::ContainersExceedTask(setting) => {
+            messages::task_definition::invalid_setting(setting)
+        }
         Reject::TokenConflict { tasks, cluster } => messages::request::token_reused(
             tasks
                 .into_iter()

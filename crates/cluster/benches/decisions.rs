@@ -89,6 +89,7 @@ impl Bench {
                 Answer::Run {
                     tasks: placed,
                     refused,
+                    ..
                 } if refused.is_empty() => {
                     tasks.extend(placed.iter().map(|view| (view.spec.id, view.spec.node)));
                 }

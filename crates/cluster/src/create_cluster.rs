@@ -1,15 +1,17 @@
 //! CreateCluster: a name under which tasks and instances meet. An ACTIVE one is returned as it is;
-//! an INACTIVE one begins afresh.
+//! an INACTIVE one begins afresh, and shows nothing of what it was. Source: ECS, CreateCluster.
 
 use crate::decision::Answer;
 use crate::draft::Draft;
 use crate::launch;
+use crate::limits::DUE_PER_STEP_MAX;
 use crate::reject::Reject;
 use std::sync::Arc;
 use windlass_model::cluster::{Cluster, ClusterStatus};
 use windlass_model::command::CreateCluster;
 use windlass_model::history::Event;
-use windlass_model::row::Row;
+use windlass_model::id::{InstanceId, Name, TaskId};
+use windlass_model::row::{Key, Row};
 
 pub(crate) fn decide(
     draft: &mut Draft,
@@ -25,6 +27,9 @@ pub(crate) fn decide(
     }
     if !create.default_strategy.is_empty() {
         launch::check_strategy(&create.default_strategy)?;
+    }
+    if forget(draft, &create.name) {
+        return Ok(Answer::Unfinished);
     }
     let cluster = Arc::new(Cluster {
         name: create.name.clone(),
@@ -44,4 +49,24 @@ pub(crate) fn decide(
         Event::Created { by: by.to_owned() },
     );
     Ok(Answer::Cluster(draft.state.cluster_view(&cluster)))
+}
+
+/// Removes some of what an earlier cluster of this name left: STOPPED tasks and INACTIVE instances,
+/// for nothing else outlives a deletion. Tells whether there was something.
+fn forget(draft: &mut Draft, name: &Name) -> bool {
+    let tasks = draft.state.index.cluster_tasks.get(name);
+    let tasks = tasks.into_iter().flat_map(|tasks| &tasks.unwanted);
+    let tasks: Vec<TaskId> = tasks.copied().take(DUE_PER_STEP_MAX).collect();
+    let instances = draft.state.instances.values();
+    let instances = instances.filter(|instance| instance.cluster == *name);
+    let ids = instances.map(|instance| instance.id);
+    let instances: Vec<InstanceId> = ids.take(DUE_PER_STEP_MAX).collect();
+    for task in &tasks {
+        draft.remove(Key::TaskState(*task));
+        draft.remove(Key::TaskSpec(*task));
+    }
+    for instance in &instances {
+        draft.remove(Key::Instance(*instance));
+    }
+    !(tasks.is_empty() && instances.is_empty())
 }

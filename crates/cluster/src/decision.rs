@@ -8,6 +8,7 @@ use windlass_model::placement::Refused;
 use windlass_model::row::Change;
 use windlass_model::stop::Stop;
 use windlass_model::tag::Tag;
+use windlass_model::task::Launch;
 
 /// Everything here leaves the leader only when `changes` are durable.
 #[derive(Clone, Debug)]
@@ -67,8 +68,10 @@ pub enum Answer {
         keys: Vec<DefinitionKey>,
         more: bool,
     },
-    /// What was placed, and one refusal per instance when not everything was.
+    /// What was placed, and one refusal per instance when not everything was: of a launch on
+    /// Fargate, per node.
     Run {
+        launch: Launch,
         tasks: Vec<TaskView>,
         refused: Vec<Refused>,
     },

@@ -10,11 +10,7 @@ use windlass_model::id::Name;
 use windlass_model::row::Row;
 
 pub(crate) fn decide(draft: &mut Draft, name: &Name, by: &str) -> Result<Answer, Reject> {
-    // To its deleter an INACTIVE cluster does not exist. Source: ECS, DeleteCluster.
-    let cluster = draft
-        .state
-        .active_cluster(name)
-        .map_err(|_| Reject::ClusterNotFound(name.clone()))?;
+    let cluster = draft.state.active_cluster(name)?;
     if draft.state.index.cluster_instances.contains_key(name) {
         return Err(Reject::ClusterContainsInstances(name.clone()));
     }

@@ -15,7 +15,7 @@ pub(crate) fn decide(draft: &mut Draft, key: &DefinitionKey, by: &str) -> Result
     let view = draft
         .state
         .definition_view(key)
-        .ok_or_else(|| Reject::DefinitionNotFound(key.to_string()))?;
+        .ok_or_else(|| Reject::DefinitionNotDeregistrable(key.clone()))?;
     if view.state.status != DefinitionStatus::Active {
         return Ok(Answer::Definition(view));
     }

@@ -10,7 +10,7 @@ pub(crate) fn read(
     cluster: &Name,
     instances: &[InstanceId],
 ) -> Result<Answer, Reject> {
-    state.known_cluster(cluster)?;
+    state.active_cluster(cluster)?;
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for id in instances {

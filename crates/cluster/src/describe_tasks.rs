@@ -6,7 +6,7 @@ use crate::state::State;
 use windlass_model::id::{Name, TaskId};
 
 pub(crate) fn read(state: &State, cluster: &Name, tasks: &[TaskId]) -> Result<Answer, Reject> {
-    state.known_cluster(cluster)?;
+    state.active_cluster(cluster)?;
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for id in tasks {

@@ -71,16 +71,13 @@ impl<'a> Draft<'a> {
 }
 
 impl State {
-    /// A cluster to read from: INACTIVE ones still show their last tasks.
-    pub(crate) fn known_cluster(&self, name: &Name) -> Result<&Arc<Cluster>, Reject> {
-        self.clusters
-            .get(name)
-            .ok_or_else(|| Reject::ClusterNotFound(name.clone()))
-    }
-
-    /// A cluster that takes tasks and instances.
+    /// A cluster to work with. What a deleted one held is not shown any more: only DescribeClusters
+    /// still knows it. Source: ECS, ClusterNotFoundException.
     pub(crate) fn active_cluster(&self, name: &Name) -> Result<&Arc<Cluster>, Reject> {
-        let cluster = self.known_cluster(name)?;
+        let cluster = self
+            .clusters
+            .get(name)
+            .ok_or_else(|| Reject::ClusterNotFound(name.clone()))?;
         match cluster.status {
             ClusterStatus::Active => Ok(cluster),
             ClusterStatus::Inactive => Err(Reject::ClusterInactive(name.clone())),

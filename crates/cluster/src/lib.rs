@@ -25,6 +25,7 @@ mod index;
 mod launch;
 mod limits;
 mod new_task;
+mod overrides;
 mod placement;
 mod reject;
 mod state;

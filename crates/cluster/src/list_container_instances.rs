@@ -11,7 +11,7 @@ use windlass_model::id::InstanceId;
 use windlass_model::instance::InstanceStatus;
 
 pub(crate) fn read(state: &State, list: &ListContainerInstances) -> Result<Answer, Reject> {
-    state.known_cluster(&list.cluster)?;
+    state.active_cluster(&list.cluster)?;
     let query = list
         .filter
         .as_deref()

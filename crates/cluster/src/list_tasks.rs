@@ -12,7 +12,7 @@ use windlass_model::status::Desired;
 use windlass_model::task::TaskSpec;
 
 pub(crate) fn read(state: &State, list: &ListTasks) -> Result<Answer, Reject> {
-    state.known_cluster(&list.cluster)?;
+    state.active_cluster(&list.cluster)?;
     if let Some(service) = &list.service {
         // Services are not run yet, so none of that name exists.
         return Err(Reject::ServiceNotFound(service.clone()));

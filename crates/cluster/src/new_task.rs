@@ -6,6 +6,7 @@ use crate::describe_task_definition::latest;
 use crate::draft::Draft;
 use crate::launch::Provided;
 use crate::limits::EPHEMERAL_STORAGE_GIB;
+use crate::overrides;
 use crate::placement::Needs;
 use crate::reject::Reject;
 use crate::state::State;
@@ -27,7 +28,7 @@ use windlass_model::status::{
 };
 use windlass_model::tag::Tag;
 use windlass_model::task::{
-    AttachmentState, ContainerOverride, ContainerState, Launch, TaskOverrides, TaskSpec, TaskState,
+    AttachmentState, ContainerState, Launch, TaskOverrides, TaskSpec, TaskState,
 };
 
 /// A checked request for tasks of one definition.
@@ -104,7 +105,7 @@ impl<'a> Plan<'a> {
         if public && launch != Launch::Fargate {
             return Err(Reject::PublicIpNotAllowed);
         }
-        Ok(())
+        overrides::check(&self.definition.template, &self.new.overrides, launch)
     }
 
     pub(crate) fn needs(&self, launch: Launch) -> Needs {
@@ -303,34 +304,21 @@ pub(crate) fn merge_tags(tags: &mut Vec<Tag>, more: &[Tag]) {
 
 /// What the task holds of its node. Source: ECS, placement: the task's sizes where it has them,
 /// else the containers' sums, a soft memory limit before a hard one.
-fn reserved(template: &Template, overrides: &TaskOverrides) -> Resources {
+fn reserved(template: &Template, given: &TaskOverrides) -> Resources {
     let mut sums = Resources::default();
     for container in &template.containers {
-        let given = overrides
-            .containers
-            .iter()
-            .find(|given| given.name == container.name);
-        let or = |of: fn(&ContainerOverride) -> Option<u32>, own: Option<u32>| {
-            given.and_then(of).or(own)
-        };
-        let cpu = or(|given| given.cpu, Some(container.cpu)).unwrap_or(0);
-        let hard = or(|given| given.memory, container.memory);
-        let soft = or(
-            |given| given.memory_reservation,
-            container.memory_reservation,
-        );
-        sums.cpu_units = sums.cpu_units.saturating_add(u64::from(cpu));
-        sums.memory_mib = sums
-            .memory_mib
-            .saturating_add(u64::from(soft.or(hard).unwrap_or(0)));
+        let size = overrides::size(container, given);
+        sums.cpu_units = sums.cpu_units.saturating_add(u64::from(size.cpu));
+        let memory = u64::from(size.reserved_mib());
+        sums.memory_mib = sums.memory_mib.saturating_add(memory);
         let ports = container.port_mappings.iter();
         sums.ports
             .extend(ports.flat_map(|mapping| host_ports(template.network(), mapping)));
     }
-    if let Some(cpu) = overrides.cpu.or(template.cpu) {
+    if let Some(cpu) = given.cpu.or(template.cpu) {
         sums.cpu_units = u64::from(cpu);
     }
-    if let Some(memory) = overrides.memory.or(template.memory) {
+    if let Some(memory) = given.memory.or(template.memory) {
         sums.memory_mib = u64::from(memory);
     }
     sums

@@ -25,6 +25,8 @@ pub enum Reject {
     DefinitionInactive(DefinitionKey),
     #[error("task definition {0} does not exist or its family has no ACTIVE revision")]
     DefinitionNotDescribable(String),
+    #[error("task definition {0} does not exist, so it cannot be deregistered")]
+    DefinitionNotDeregistrable(DefinitionKey),
     #[error("family {0} has used up its revisions: register under another name")]
     TooManyRevisions(Name),
 
@@ -57,6 +59,8 @@ pub enum Reject {
     StrategyWithBases,
     #[error("placement constraints and strategies do not apply to FARGATE tasks")]
     PlacementNotAllowed,
+    #[error("a platform version is for FARGATE tasks alone")]
+    PlatformVersionNotAllowed,
     #[error("network mode awsvpc needs a network configuration")]
     AwsvpcNeedsNetwork,
     #[error("a network configuration is for network mode awsvpc alone")]
@@ -65,6 +69,12 @@ pub enum Reject {
     PublicIpNotAllowed,
     #[error("an override names container {0}, which the task definition does not have")]
     UnknownOverride(String),
+    #[error("FARGATE has no task of this cpu and memory")]
+    NoFargateSize,
+    #[error("container {0} is given less memory than it reserves")]
+    MemoryBelowReservation(Name),
+    #[error("the containers ask for more {0} than the task has")]
+    ContainersExceedTask(&'static str),
     #[error("the client token was used with another request, which started {} tasks", .tasks.len())]
     TokenConflict { tasks: Vec<TaskId>, cluster: Name },
 

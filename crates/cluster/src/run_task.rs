@@ -20,17 +20,17 @@ use windlass_model::row::{ClientToken, Row};
 use windlass_model::task::Launch;
 
 pub(crate) fn decide(draft: &mut Draft, run: &RunTask, by: &str) -> Result<Answer, Reject> {
+    let cluster = draft.state.active_cluster(&run.task.cluster)?.clone();
     let token = run
         .client_token
         .as_ref()
         .map(|token| format!("{by}/{token}"));
     if let Some(known) = token
         .as_ref()
-        .and_then(|token| draft.state.tokens.get(token))
+        .and_then(|token| remembered(draft.state, token))
     {
         return repeated(draft.state, known, run);
     }
-    let cluster = draft.state.active_cluster(&run.task.cluster)?.clone();
     let plan = Plan::check(draft.state, &run.task, by)?;
     let provided = launch::decide(run, &cluster)?;
     let launch = provided
@@ -40,6 +40,9 @@ pub(crate) fn decide(draft: &mut Draft, run: &RunTask, by: &str) -> Result<Answe
     let fargate = launch == Launch::Fargate;
     if fargate && !(run.constraints.is_empty() && run.strategies.is_empty()) {
         return Err(Reject::PlacementNotAllowed);
+    }
+    if !fargate && run.platform_version.is_some() {
+        return Err(Reject::PlatformVersionNotAllowed);
     }
     if !fargate
         && !draft
@@ -80,7 +83,19 @@ pub(crate) fn decide(draft: &mut Draft, run: &RunTask, by: &str) -> Result<Answe
         .into_iter()
         .filter_map(|task| draft.state.task_view(task))
         .collect();
-    Ok(Answer::Run { tasks, refused })
+    Ok(Answer::Run {
+        launch,
+        tasks,
+        refused,
+    })
+}
+
+/// A token that was used. One whose cluster was deleted since is as good as new, though a cluster
+/// of that name be there again.
+fn remembered<'a>(state: &'a State, token: &str) -> Option<&'a ClientToken> {
+    let known = state.tokens.get(token)?;
+    let cluster = state.active_cluster(&known.cluster).ok()?;
+    (cluster.created_at <= known.created_at).then_some(known.as_ref())
 }
 
 /// The same token again: the original tasks, as they are now.
@@ -97,6 +112,8 @@ fn repeated(state: &State, known: &ClientToken, run: &RunTask) -> Result<Answer,
         .filter_map(|task| state.task_view(*task))
         .collect();
     Ok(Answer::Run {
+        // Nothing was refused, so it is not read.
+        launch: Launch::Ec2,
         tasks,
         refused: Vec::new(),
     })

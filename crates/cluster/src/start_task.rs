@@ -54,7 +54,11 @@ pub(crate) fn decide(draft: &mut Draft, start: &StartTask, by: &str) -> Result<A
         .into_iter()
         .filter_map(|task| draft.state.task_view(task))
         .collect();
-    Ok(Answer::Run { tasks, refused })
+    Ok(Answer::Run {
+        launch: Launch::Ec2,
+        tasks,
+        refused,
+    })
 }
 
 fn look(state: &State, cluster: &Name, id: InstanceId, needs: &Needs) -> Result<Place, Refusal> {

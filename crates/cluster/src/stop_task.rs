@@ -12,7 +12,7 @@ use windlass_model::stop::{Stop, StopCode, StopReason};
 use windlass_model::task::TaskState;
 
 pub(crate) fn decide(draft: &mut Draft, wanted: &StopTask, by: &str) -> Result<Answer, Reject> {
-    draft.state.known_cluster(&wanted.cluster)?;
+    draft.state.active_cluster(&wanted.cluster)?;
     let not_found = || Reject::TaskNotFound(wanted.task);
     let view = draft.state.task_view(wanted.task).ok_or_else(not_found)?;
     if view.spec.cluster != wanted.cluster {

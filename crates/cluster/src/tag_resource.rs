@@ -7,7 +7,7 @@ use crate::new_task::merge_tags;
 use crate::reject::Reject;
 use crate::state::State;
 use std::sync::Arc;
-use windlass_model::cluster::{Cluster, ClusterStatus};
+use windlass_model::cluster::Cluster;
 use windlass_model::command::Resource;
 use windlass_model::definition::DefinitionState;
 use windlass_model::instance::Instance;
@@ -46,20 +46,17 @@ pub(crate) enum Tagged {
 pub(crate) fn find(state: &State, resource: &Resource) -> Result<Tagged, Reject> {
     let row = match resource {
         Resource::Cluster(name) => {
-            let cluster = state.clusters.get(name);
-            let cluster = cluster.filter(|cluster| cluster.status == ClusterStatus::Active);
-            let not_found = || Reject::ClusterNotFound(name.clone());
-            return cluster.cloned().map(Tagged::Cluster).ok_or_else(not_found);
+            return state.active_cluster(name).cloned().map(Tagged::Cluster);
         }
         Resource::Task(cluster, id) => {
-            state.known_cluster(cluster)?;
+            state.active_cluster(cluster)?;
             let spec = state.specs.get(id).filter(|spec| spec.cluster == *cluster);
             spec.and_then(|_| state.tasks.get(id))
                 .cloned()
                 .map(Tagged::Task)
         }
         Resource::Instance(cluster, id) => {
-            state.known_cluster(cluster)?;
+            state.active_cluster(cluster)?;
             let instance = state.instances.get(id);
             instance
                 .filter(|row| row.cluster == *cluster)

@@ -2,10 +2,14 @@
 
 #[path = "fixture/core.rs"]
 mod core;
+#[path = "verbs/deleted_clusters.rs"]
+mod deleted_clusters;
 #[path = "fixture/nouns.rs"]
 mod nouns;
 #[path = "verbs/nouns_and_tags.rs"]
 mod nouns_and_tags;
+#[path = "verbs/overrides.rs"]
+mod overrides;
 #[path = "verbs/placing.rs"]
 mod placing;
 #[path = "verbs/tasks.rs"]

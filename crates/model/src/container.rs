@@ -3,6 +3,7 @@
 
 use crate::id::Name;
 use crate::resources::Protocol;
+use crate::sizes::ContainerSize;
 use minicbor::{Decode, Encode};
 use std::collections::BTreeMap;
 
@@ -97,6 +98,16 @@ pub struct ContainerDefinition {
     pub firelens: Option<Firelens>,
     #[n(41)]
     pub credential_specs: Option<Vec<String>>,
+}
+
+impl ContainerDefinition {
+    pub fn size(&self) -> ContainerSize {
+        ContainerSize {
+            cpu: self.cpu,
+            memory: self.memory,
+            memory_reservation: self.memory_reservation,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -234,6 +245,19 @@ pub struct ResourceRequirement {
     pub kind: String,
     #[n(1)]
     pub value: Option<String>,
+    /// A share of a GPU instead of whole ones.
+    #[n(2)]
+    pub sharing: Option<GpuShare>,
+}
+
+/// `sharingStrategy.nvidiaMps`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct GpuShare {
+    #[n(0)]
+    pub memory_mib: u32,
+    /// 1 to 100.
+    #[n(1)]
+    pub compute_percent_max: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

@@ -9,6 +9,7 @@
 //! reused, so that the bytes of the previous release always decode.
 
 pub mod arn;
+pub mod capability;
 pub mod cluster;
 pub mod command;
 pub mod container;
@@ -21,6 +22,7 @@ pub mod observation;
 pub mod placement;
 pub mod resources;
 pub mod row;
+pub mod sizes;
 pub mod status;
 pub mod stop;
 pub mod tag;

@@ -3,8 +3,11 @@
 //!
 //! `read_*` modules go from request to model, `show_*` from model to answer.
 
+mod check_controls;
 mod check_definition;
-pub mod fargate;
+mod check_ports;
+mod check_text;
+mod fargate;
 pub mod identifier;
 mod read_cluster;
 mod read_container;
@@ -30,4 +33,4 @@ pub use show_cluster::{ClusterCounts, ClusterParts, show_cluster};
 pub use show_definition::show_definition;
 pub use show_instance::{InstanceParts, show_instance};
 pub use show_task::{TaskParts, show_tags, show_task};
-pub use stop_text::{refusal_reason, stop_code, stopped_reason};
+pub use stop_text::{fargate_refusal_reason, refusal_reason, stop_code, stopped_reason};

@@ -128,6 +128,14 @@ pub mod task_definition {
         error(ErrorCode::Client, "Unable to describe task definition.")
     }
 
+    /// Answered by DeregisterTaskDefinition.
+    pub fn not_deregistered() -> ApiError {
+        error(
+            ErrorCode::Client,
+            "The specified task definition does not exist.",
+        )
+    }
+
     pub fn revision_missing() -> ApiError {
         error(ErrorCode::Client, "Revision is missing.")
     }

@@ -288,8 +288,493 @@ fn fargate_refuses_what_it_has_not() {
             json!({ ".logConfiguration": { "logDriver": "syslog" } }),
             "Container 'main': log driver syslog is not supported on Fargate.",
         ),
+        (
+            json!({ ".stopTimeout": 121 }),
+            "Container 'main': stopTimeout must be between 2 and 120 seconds on Fargate.",
+        ),
+        (
+            json!({ ".startTimeout": 1 }),
+            "Container 'main': startTimeout must be between 2 and 120 seconds on Fargate.",
+        ),
+        (
+            json!({ ".disableNetworking": true }),
+            "Container 'main': disableNetworking is not supported on Fargate.",
+        ),
+        (
+            json!({ "executionRoleArn": "arn:aws:iam::000000000000:role/r",
+                    ".logConfiguration": { "logDriver": "awslogs", "options": {
+                        "awslogs-group": "g", "awslogs-region": "r" } } }),
+            "Log driver awslogs requires options: awslogs-stream-prefix on Fargate.",
+        ),
     ] {
         refused(fargate, &changes, message);
+    }
+}
+
+#[test]
+fn other_launch_types_refuse_what_they_have_not() {
+    for (changes, message) in [
+        (
+            json!({ "requiresCompatibilities": ["EXTERNAL"], "networkMode": "awsvpc" }),
+            "Network mode 'awsvpc' is not supported by the EXTERNAL launch type.",
+        ),
+        (
+            json!({ "requiresCompatibilities": ["EXTERNAL"], "volumes": [
+                { "name": "v", "efsVolumeConfiguration": { "fileSystemId": "fs-1" } }] }),
+            "EFS volumes are not supported by the EXTERNAL launch type.",
+        ),
+        (
+            json!({ "requiresCompatibilities": ["MANAGED_INSTANCES"] }),
+            "The MANAGED_INSTANCES launch type supports network modes 'awsvpc' and 'host' only.",
+        ),
+        (
+            json!({ "requiresCompatibilities": ["MANAGED_INSTANCES"], "networkMode": "host",
+                    ".logConfiguration": { "logDriver": "syslog" } }),
+            "Container 'main': log driver syslog is not supported by the MANAGED_INSTANCES launch \
+             type.",
+        ),
+    ] {
+        refused(minimal, &changes, message);
+    }
+}
+
+#[test]
+fn a_definition_is_said_to_run_where_it_could() {
+    let unasked = || with(fargate(), &json!({ "requiresCompatibilities": null }));
+    let awslogs = json!({ "logDriver": "awslogs", "options": {
+        "awslogs-group": "g", "awslogs-region": "r", "awslogs-stream-prefix": "p" } });
+    let role = json!("arn:aws:iam::000000000000:role/r");
+    for (request, expected) in [
+        (minimal(), json!(["EXTERNAL", "EC2"])),
+        (unasked(), json!(["EC2", "FARGATE"])),
+        (with(unasked(), &json!({ "memory": "600" })), json!(["EC2"])),
+        (
+            with(unasked(), &json!({ ".logConfiguration": awslogs })),
+            json!(["EC2"]),
+        ),
+        (
+            with(
+                unasked(),
+                &json!({ ".logConfiguration": awslogs, "executionRoleArn": role }),
+            ),
+            json!(["EC2", "FARGATE"]),
+        ),
+        (
+            with(
+                unasked(),
+                &json!({ ".ulimits": [
+                { "name": "core", "softLimit": 1, "hardLimit": 1 }] }),
+            ),
+            json!(["EC2"]),
+        ),
+        (
+            with(
+                unasked(),
+                &json!({ ".linuxParameters": { "sharedMemorySize": 64 } }),
+            ),
+            json!(["EC2"]),
+        ),
+        (
+            with(unasked(), &json!({ ".stopTimeout": 121 })),
+            json!(["EC2"]),
+        ),
+        (
+            with(
+                minimal(),
+                &json!({ "volumes": [
+                { "name": "v", "efsVolumeConfiguration": { "fileSystemId": "fs-1" } }] }),
+            ),
+            json!(["EC2"]),
+        ),
+        (
+            with(
+                minimal(),
+                &json!({ "networkMode": "host",
+                                     "requiresCompatibilities": ["MANAGED_INSTANCES"] }),
+            ),
+            json!(["EXTERNAL", "EC2", "MANAGED_INSTANCES"]),
+        ),
+    ] {
+        let shown = registered(&request).unwrap();
+        assert_eq!(shown["compatibilities"], expected, "{request}");
+    }
+}
+
+#[test]
+fn ports_are_refused_in_these_words() {
+    let ports = |mode: &str, given: Value| json!({ "networkMode": mode, ".portMappings": given });
+    let two = |mode: &str, first: Value, second: Value| {
+        let container = |name: &str, ports: Value| json!({ "name": name, "image": "busybox", "memory": 128, "portMappings": ports });
+        json!({ "networkMode": mode,
+                "containerDefinitions": [container("main", first), container("side", second)] })
+    };
+    let invalid = |why: &str| format!("Invalid port mapping in container 'main': {why}");
+    let name = |name: &str| {
+        invalid(&format!(
+            "the name '{name}' should have at most 64 lower-case letters, digits, hyphens and \
+             underscores, and not begin with a hyphen."
+        ))
+    };
+    let range = |text: &str| invalid(&format!("'{text}' is not a range of ports like 8000-8010."));
+    let long = "n".repeat(65);
+    for (changes, message) in [
+        (
+            ports("bridge", json!([{ "containerPort": 80, "name": "Web" }])),
+            name("Web"),
+        ),
+        (
+            ports("bridge", json!([{ "containerPort": 80, "name": "-web" }])),
+            name("-web"),
+        ),
+        (
+            ports("bridge", json!([{ "containerPort": 80, "name": long }])),
+            name(&long),
+        ),
+        (
+            two(
+                "bridge",
+                json!([{ "containerPort": 80, "name": "web" }]),
+                json!([{ "containerPort": 81, "name": "web" }]),
+            ),
+            "Invalid port mapping in container 'side': the name 'web' is used more than once in \
+             the task definition."
+                .into(),
+        ),
+        (
+            ports("bridge", json!([{ "containerPortRange": "10-9" }])),
+            range("10-9"),
+        ),
+        (
+            ports("bridge", json!([{ "containerPortRange": "9" }])),
+            range("9"),
+        ),
+        (
+            ports("bridge", json!([{ "containerPortRange": "+9-10" }])),
+            range("+9-10"),
+        ),
+        (
+            ports("bridge", json!([{ "containerPortRange": "1-65536" }])),
+            range("1-65536"),
+        ),
+        (
+            ports("host", json!([{ "containerPortRange": "9-10" }])),
+            invalid("'containerPortRange' is not supported when networkMode=host."),
+        ),
+        (
+            ports(
+                "bridge",
+                json!([{ "containerPortRange": "8-10" }, { "containerPort": 9 }]),
+            ),
+            invalid("ports 9 overlap ports 8-10 of container 'main'."),
+        ),
+        (
+            ports(
+                "bridge",
+                json!([{ "containerPortRange": "8-10" }, { "containerPortRange": "10-12" }]),
+            ),
+            invalid("ports 10-12 overlap ports 8-10 of container 'main'."),
+        ),
+        (
+            two(
+                "awsvpc",
+                json!([{ "containerPortRange": "8-10" }]),
+                json!([{ "containerPort": 10 }]),
+            ),
+            "Invalid port mapping in container 'side': ports 10 overlap ports 8-10 of container \
+             'main'."
+                .into(),
+        ),
+        (
+            two(
+                "awsvpc",
+                json!([{ "containerPort": 80 }]),
+                json!([{ "containerPort": 80 }]),
+            ),
+            "Invalid 'hostPort' in container 'side': 80 is used more than once in the task \
+             definition."
+                .into(),
+        ),
+    ] {
+        refused(minimal, &changes, &message);
+    }
+    for taken in [
+        ports(
+            "bridge",
+            json!([{ "containerPortRange": "8-10", "protocol": "udp" }, { "containerPort": 9 }]),
+        ),
+        ports(
+            "bridge",
+            json!([{ "containerPort": 80, "hostPort": 1 }, { "containerPort": 80, "hostPort": 2 }]),
+        ),
+        ports(
+            "bridge",
+            json!([{ "containerPort": 22, "hostPort": 22, "protocol": "udp" }]),
+        ),
+        two(
+            "bridge",
+            json!([{ "containerPortRange": "8-10" }]),
+            json!([{ "containerPort": 10 }]),
+        ),
+    ] {
+        assert_eq!(registered(&with(minimal(), &taken)).err(), None, "{taken}");
+    }
+}
+
+#[test]
+fn texts_that_would_become_more_than_one_are_refused() {
+    let control = |field: &str, text: &str| {
+        format!("Container 'main': '{field}' contains a control character: {text:?}")
+    };
+    let not = |field: &str, text: &str, what: &str| {
+        format!("Container 'main': '{field}' {text:?} is not {what}.")
+    };
+    let image = || String::from("Container.image contains invalid characters.");
+    let hosts = |name: &str, address: &str| {
+        json!({ ".extraHosts": [
+        { "hostname": name, "ipAddress": address }] })
+    };
+    for (changes, message) in [
+        (json!({ ".image": "a b" }), image()),
+        (json!({ ".image": "a\n" }), image()),
+        (json!({ ".image": "a".repeat(256) }), image()),
+        (
+            json!({ ".image": "a@sha256:12" }),
+            "Container 'main': the digest of an image is sha256: and 64 hexadecimal digits, not \
+             'sha256:12'."
+                .into(),
+        ),
+        (json!({ ".user": "a\nb" }), control("user", "a\nb")),
+        (
+            json!({ ".workingDirectory": "/a\u{0}" }),
+            control("workingDirectory", "/a\0"),
+        ),
+        (
+            json!({ "volumes": [{ "name": "v" }],
+                    ".mountPoints": [{ "sourceVolume": "v", "containerPath": "/a\t" }] }),
+            control("mountPoints", "/a\t"),
+        ),
+        (
+            json!({ ".linuxParameters": { "tmpfs": [{ "containerPath": "/a\n", "size": 1 }] } }),
+            control("linuxParameters.tmpfs", "/a\n"),
+        ),
+        (
+            json!({ ".linuxParameters": { "devices": [{ "hostPath": "/dev/a\n" }] } }),
+            control("linuxParameters.devices", "/dev/a\n"),
+        ),
+        (
+            json!({ "volumes": [{ "name": "v", "host": { "sourcePath": "/a\n" } }] }),
+            "Volume 'v': host.sourcePath contains a control character: \"/a\\n\"".into(),
+        ),
+        (
+            json!({ ".command": ["a\u{0}b"] }),
+            "Container 'main': 'command' contains a NUL character: \"a\\0b\"".into(),
+        ),
+        (
+            json!({ ".healthCheck": { "command": ["CMD", "\u{0}"] } }),
+            "Container 'main': 'healthCheck' contains a NUL character: \"\\0\"".into(),
+        ),
+        (
+            json!({ ".hostname": "a\nb" }),
+            not("hostname", "a\nb", "a host name of at most 64 characters"),
+        ),
+        (
+            json!({ ".hostname": "a".repeat(65) }),
+            not(
+                "hostname",
+                &"a".repeat(65),
+                "a host name of at most 64 characters",
+            ),
+        ),
+        (
+            hosts("db\n10.0.0.1 other", "192.0.2.1"),
+            not("extraHosts", "db\n10.0.0.1 other", "a host name"),
+        ),
+        (
+            hosts("db", "192.0.2.1 other"),
+            not("extraHosts", "192.0.2.1 other", "an IP address"),
+        ),
+        (
+            json!({ ".dnsServers": ["192.0.2.1\noptions debug"] }),
+            not("dnsServers", "192.0.2.1\noptions debug", "an IP address"),
+        ),
+        (
+            json!({ ".dnsSearchDomains": ["a\nnameserver 192.0.2.1"] }),
+            not(
+                "dnsSearchDomains",
+                "a\nnameserver 192.0.2.1",
+                "a domain name",
+            ),
+        ),
+        (
+            json!({ ".links": ["side:a b"] }),
+            not(
+                "links",
+                "a b",
+                "a name that the linked container could have",
+            ),
+        ),
+        (
+            json!({ ".linuxParameters": { "capabilities": { "add": ["FLY"] } } }),
+            "Container 'main': 'FLY' is not a Linux capability.".into(),
+        ),
+    ] {
+        refused(minimal, &changes, &message);
+    }
+    for taken in [
+        json!({ ".image": format!("r.example:5000/a/b_c@sha256:{}", "0".repeat(64)) }),
+        json!({ ".hostname": "web_1.example.com", ".dnsSearchDomains": [".", "a.example."] }),
+        json!({ ".environment": [{ "name": "A", "value": "two\nlines" }] }),
+        json!({ ".linuxParameters": { "capabilities": { "drop": ["ALL"], "add": ["cap_chown"] } } }),
+        hosts("db", "2001:db8::1"),
+    ] {
+        let shown = registered(&with(minimal(), &taken));
+        assert_eq!(shown.err(), None, "{taken}");
+    }
+}
+
+#[test]
+fn kernel_parameters_are_the_containers_own() {
+    let given = |name: &str, value: &str| {
+        json!({ ".systemControls": [
+        { "namespace": name, "value": value }] })
+    };
+    let refusal = |name: &str, why: &str| {
+        format!("Container 'main': systemControls namespace '{name}' {why}.")
+    };
+    let foreign = "is no parameter of a container: those are net.*, fs.mqueue.* and the kernel's \
+                   of System V IPC";
+    let host = |mut changes: Value, member: &str| {
+        changes[member] = json!("host");
+        changes
+    };
+    for (changes, message) in [
+        (
+            given("kernel.core_pattern", "|x"),
+            refusal("kernel.core_pattern", foreign),
+        ),
+        (given("net.a/b", "1"), refusal("net.a/b", foreign)),
+        (
+            host(given("net.core.somaxconn", "1"), "networkMode"),
+            refusal(
+                "net.core.somaxconn",
+                "is not supported when networkMode=host",
+            ),
+        ),
+        (
+            host(given("kernel.shmmax", "1"), "ipcMode"),
+            refusal("kernel.shmmax", "is not supported when ipcMode=host"),
+        ),
+        (
+            given("fs.mqueue.msg_max", ""),
+            refusal("fs.mqueue.msg_max", "has no value"),
+        ),
+        (
+            json!({ ".systemControls": [{ "namespace": "net.a", "value": "1" },
+                                        { "namespace": "net.a", "value": "2" }] }),
+            refusal("net.a", "is given twice"),
+        ),
+    ] {
+        refused(minimal, &changes, &message);
+    }
+}
+
+#[test]
+fn side_containers_fit_their_task() {
+    let mesh = |container: &str, names: &[&str]| {
+        let pairs: Vec<Value> = names
+            .iter()
+            .map(|name| json!({ "name": name, "value": "1" }))
+            .collect();
+        json!({ "networkMode": "awsvpc", "proxyConfiguration": {
+            "type": "APPMESH", "containerName": container, "properties": pairs } })
+    };
+    let all = [
+        "ProxyIngressPort",
+        "ProxyEgressPort",
+        "AppPorts",
+        "IgnoredUID",
+    ];
+    let mut bridge = mesh("main", &all);
+    bridge["networkMode"] = json!("bridge");
+    let firelens = json!({ "type": "fluentbit" });
+    let router = |name: &str| {
+        json!({ "name": name, "image": "busybox", "memory": 128,
+                                       "firelensConfiguration": firelens })
+    };
+    let logging = json!({ "name": "main", "image": "busybox", "memory": 128,
+                          "logConfiguration": { "logDriver": "awsfirelens" } });
+    let containers = |list: &[&Value]| json!({ "containerDefinitions": list });
+    for (changes, message) in [
+        (
+            bridge,
+            "Invalid proxyConfiguration: it is supported when networkMode=awsvpc only.",
+        ),
+        (
+            mesh("none", &all),
+            "Invalid proxyConfiguration: the task definition has no container named 'none'.",
+        ),
+        (
+            mesh("main", &all[1..]),
+            "Invalid proxyConfiguration: property ProxyIngressPort is required.",
+        ),
+        (
+            mesh("main", &all[..3]),
+            "Invalid proxyConfiguration: property IgnoredUID or IgnoredGID is required.",
+        ),
+        (
+            containers(&[&logging]),
+            "Container 'main' uses log driver awsfirelens, and no container of the task \
+             definition has a firelensConfiguration.",
+        ),
+        (
+            containers(&[&router("a")]),
+            "When a firelensConfiguration object is specified, at least one container has to be \
+             configured with the awsfirelens log driver.",
+        ),
+        (
+            containers(&[&logging, &router("a"), &router("b")]),
+            "At most one container of a task definition can have a firelensConfiguration, not 2.",
+        ),
+        (
+            json!({ "trustedExecutionConfiguration": { "isolationMode": "CONFIDENTIAL_SANDBOX" } }),
+            "Invalid trustedExecutionConfiguration: isolationMode CONFIDENTIAL_SANDBOX requires \
+             an attestationPolicy.",
+        ),
+        (
+            json!({ ".resourceRequirements": [{ "type": "GPU", "value": "0" }] }),
+            "Container 'main': invalid value '0' of resource requirement GPU.",
+        ),
+        (
+            json!({ ".resourceRequirements": [{ "type": "InferenceAccelerator", "value": "d" }] }),
+            "Container 'main': invalid value 'd' of resource requirement InferenceAccelerator.",
+        ),
+        (
+            json!({ ".environment": [{ "name": "A", "value": "" }],
+                    ".secrets": [{ "name": "A", "valueFrom": "p" }] }),
+            "The secret name must be unique and not shared with any new or existing environment \
+             variables set on the container, such as 'A'.",
+        ),
+        (
+            json!({ ".secrets": [{ "name": "", "valueFrom": "p" }] }),
+            "Container 'main': each of 'secrets' needs a name without '=' and a valueFrom.",
+        ),
+        (
+            json!({ ".environmentFiles": [{ "type": "s3", "value": "/a.env" }] }),
+            "Container 'main': environment file '/a.env' is not the ARN of an S3 object.",
+        ),
+        (
+            json!({ ".ulimits": [{ "name": "core", "softLimit": -2, "hardLimit": -1 }] }),
+            "Container 'main': a limit of ulimit 'core' must be -1, which is unlimited, or more.",
+        ),
+    ] {
+        refused(minimal, &changes, message);
+    }
+    for taken in [mesh("main", &all), containers(&[&logging, &router("a")])] {
+        let request = with(minimal(), &taken);
+        let shown = registered(&request).unwrap();
+        let mut out = Vec::new();
+        lost("", &request, &shown, &mut out);
+        assert_eq!(out, [""; 0], "{taken}");
     }
 }
 
@@ -392,6 +877,13 @@ fn what_ecs_normalises_is_normalised() {
             json!({ ".portMappings": [{ "containerPort": 80 }] }),
             "/containerDefinitions/0/portMappings/0",
             json!({ "containerPort": 80, "hostPort": 0, "protocol": "tcp" }),
+        ),
+        (
+            json!({ ".resourceRequirements": [{ "type": "GPU", "sharingStrategy": {
+                "nvidiaMps": { "memory": 1024, "maxComputePercent": 50 } } }] }),
+            "/containerDefinitions/0/resourceRequirements/0",
+            json!({ "type": "GPU", "sharingStrategy": {
+                "nvidiaMps": { "memory": 1024, "maxComputePercent": 50 } } }),
         ),
         (
             json!({ ".healthCheck": { "command": ["CMD", "true"] } }),

@@ -23,7 +23,7 @@ fn read(request: &Value) -> Result<RunTask, ApiError> {
     run_task(&scope(), given.input, [0; 32])
 }
 
-fn read_start(request: &Value) -> Result<StartTask, ApiError> {
+fn read_start(request: &Value) -> Result<(StartTask, Vec<String>), ApiError> {
     let given = decode::<StartTaskRequest>(request.to_string().as_bytes())?;
     start_task(&scope(), given.input)
 }
@@ -117,6 +117,20 @@ fn a_run_is_refused_in_these_words() {
             "Override for container named a b is not a container in the TaskDefinition.",
         ),
         (
+            json!({ "overrides": { "containerOverrides": [
+                { "name": "main", "cpu": 1 }, { "name": "main", "cpu": 2 }] } }),
+            "Container main is overridden more than once.",
+        ),
+        (
+            json!({ "overrides": { "containerOverrides": [{ "name": "main", "memory": 3 }] } }),
+            "Override of 'memory' for container main must be at least 4 MiB.",
+        ),
+        (
+            json!({ "overrides": { "containerOverrides": [
+                { "name": "main", "command": ["a\u{0}"] }] } }),
+            "Override of 'command' for container main contains a NUL character.",
+        ),
+        (
             json!({ "clientToken": "t".repeat(65) }),
             "clientToken has at most 64 printable ASCII characters.",
         ),
@@ -155,7 +169,22 @@ fn a_run_is_refused_in_these_words() {
 fn a_start_names_its_instances() {
     let id = "0".repeat(32);
     let given = json!({ "taskDefinition": "app", "containerInstances": [id] });
-    assert_eq!(read_start(&given).unwrap().instances.len(), 1);
+    let (start, missing) = read_start(&given).unwrap();
+    assert_eq!((start.instances.len(), missing), (1, vec![]));
+    // Ids of the old form, and those of another cluster, are nobody's here.
+    let arn = |rest: &str| format!("arn:aws:ecs:us-east-1:000000000000:container-instance/{rest}");
+    let old = "a".repeat(36);
+    let elsewhere = arn(&format!("other/{id}"));
+    let given = json!({ "taskDefinition": "app", "containerInstances": [old, elsewhere] });
+    let (start, missing) = read_start(&given).unwrap();
+    assert_eq!(start.instances, []);
+    assert_eq!(missing, [arn(&format!("default/{old}")), elsewhere]);
+    let given = json!({ "taskDefinition": "app", "containerInstances": [id],
+                        "startedBy": "s".repeat(37) });
+    assert_eq!(
+        read_start(&given).unwrap_err().message,
+        "startedBy contains invalid characters or is longer than 36."
+    );
     let none = json!({ "taskDefinition": "app", "containerInstances": [] });
     let err = read_start(&none).unwrap_err();
     assert_eq!(err.message, "Container Instances cannot be empty.");

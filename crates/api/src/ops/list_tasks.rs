@@ -6,6 +6,7 @@ use windlass_model::command::{Command, ListTasks};
 use windlass_model::status::Desired;
 use windlass_wire::convert::{identifier, launch_type};
 use windlass_wire::ops::list_tasks::{DesiredStatus, ListTasksRequest, ListTasksResponse};
+use windlass_wire::shapes::task::LaunchType;
 use windlass_wire::{ApiError, ErrorCode};
 
 pub(super) async fn call(
@@ -23,7 +24,10 @@ pub(super) async fn call(
         ),
     };
     let desired = desired(request.desired_status)?;
-    let launch = request.launch_type.as_ref().map(launch_type).transpose()?;
+    // No task has this launch type: an empty list, as of every filter that nothing passes.
+    let managed = request.launch_type == Some(LaunchType::ManagedInstances);
+    let launch = request.launch_type.filter(|_| !managed);
+    let launch = launch.as_ref().map(launch_type).transpose()?;
     if request.daemon_name.is_some_and(|name| !name.is_empty()) {
         return Err(ApiError::unsupported(
             "daemonName: managed daemons are not supported yet.",
@@ -35,7 +39,14 @@ pub(super) async fn call(
         some(request.started_by),
         some(request.service_name),
     );
-    let others = family.is_some() || service.is_some() || instance.is_some();
+    let others = [
+        family.is_some(),
+        service.is_some(),
+        instance.is_some(),
+        launch.is_some(),
+        managed,
+    ];
+    let others = others.contains(&true);
     if started_by.is_some() && others {
         return Err(ApiError::invalid_parameter(
             "startedBy must be the only filter when it is specified.",
@@ -52,7 +63,7 @@ pub(super) async fn call(
         family,
         started_by,
         service,
-        desired,
+        desired: desired.filter(|_| !managed),
         launch,
         page,
     };

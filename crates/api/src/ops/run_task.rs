@@ -8,7 +8,8 @@ use windlass_model::arn::Scope;
 use windlass_model::command::Command;
 use windlass_model::id::Name;
 use windlass_model::placement::{Refusal, Refused};
-use windlass_wire::convert::{self, refusal_reason};
+use windlass_model::task::Launch;
+use windlass_wire::convert::{self, fargate_refusal_reason, refusal_reason};
 use windlass_wire::ops::run_task::{RunTaskRequest, RunTaskResponse};
 use windlass_wire::shapes::failure::Failure;
 use windlass_wire::shapes::task::Task;
@@ -39,11 +40,20 @@ pub(super) fn started(
     cluster: &Name,
     answer: &Answer,
 ) -> Result<(Vec<Task>, Vec<Failure>), ApiError> {
-    let Answer::Run { tasks, refused } = answer else {
+    let Answer::Run {
+        launch,
+        tasks,
+        refused,
+    } = answer
+    else {
         return Err(unexpected(answer));
     };
     let tasks = tasks.iter().map(|task| show(scope, task, true)).collect();
-    Ok((tasks, failures(scope, cluster, refused)))
+    let failures = match launch {
+        Launch::Fargate => refused.first().map(of_fargate).into_iter().collect(),
+        Launch::Ec2 | Launch::External => failures(scope, cluster, refused),
+    };
+    Ok((tasks, failures))
 }
 
 /// Of everything but the token: the same token with another request is a conflict.
@@ -65,6 +75,16 @@ fn failures(scope: &Scope, cluster: &Name, refused: &[Refused]) -> Vec<Failure> 
             detail: detail(&refused.refusal),
         })
         .collect()
+}
+
+/// One failure for all: Fargate has no container instances that could be named. The detail is of
+/// the node that came nearest.
+fn of_fargate(refused: &Refused) -> Failure {
+    Failure {
+        arn: None,
+        reason: Some(fargate_refusal_reason(&refused.refusal)),
+        detail: detail(&refused.refusal),
+    }
 }
 
 /// What ECS leaves to guesswork: how much was needed, and how much there was.

@@ -1,5 +1,6 @@
 //! StartTask: one task on each named instance, past the scheduler.
 
+use super::describe_clusters::missing_failure;
 use super::run_task::started;
 use crate::ops::{Call, Input};
 use windlass_model::command::Command;
@@ -12,11 +13,12 @@ pub(super) async fn call(
     input: Input<StartTaskRequest>,
 ) -> Result<StartTaskResponse, ApiError> {
     let (request, net) = input.split();
-    let start = convert::start_task(call.scope(), request)?;
+    let (start, missing) = convert::start_task(call.scope(), request)?;
     net.refuse(ErrorCode::InvalidParameter)?;
     let cluster = start.task.cluster.clone();
     let answer = call.ask(Command::StartTask(Box::new(start))).await?;
-    let (tasks, failures) = started(call.scope(), &cluster, &answer)?;
+    let (tasks, mut failures) = started(call.scope(), &cluster, &answer)?;
+    failures.extend(missing.into_iter().map(missing_failure));
     Ok(StartTaskResponse {
         tasks: Some(tasks),
         failures: Some(failures),

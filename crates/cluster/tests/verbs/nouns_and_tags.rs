@@ -48,7 +48,7 @@ fn clusters_come_and_go() {
     let delete = Command::DeleteCluster(name("web"));
     assert_eq!(
         core.reject(delete.clone()),
-        Reject::ClusterNotFound(name("web"))
+        Reject::ClusterInactive(name("web"))
     );
     core.register(template("t", 1, 1));
     let run = Command::RunTask(Box::new(run("web", "t", 1)));
@@ -181,7 +181,7 @@ fn revisions_are_never_used_again() {
         Ok((4, DefinitionStatus::Active))
     );
     let none = core.reject(Command::DeregisterTaskDefinition(key("web", 9)));
-    assert_eq!(none, Reject::DefinitionNotFound("web:9".into()));
+    assert_eq!(none, Reject::DefinitionNotDeregistrable(key("web", 9)));
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn a_task_is_placed_and_assigned() {
     let mut core = Core::with_nodes(1);
     core.register(template("web", 100, 200));
     let decision = core.ok(boxed(run("default", "web", 2)));
-    let Answer::Run { tasks, refused } = &decision.answer else {
+    let Answer::Run { tasks, refused, .. } = &decision.answer else {
         panic!()
     };
     assert_eq!((tasks.len(), refused.len()), (2, 0));
@@ -162,6 +162,13 @@ fn what_is_wrong_is_rejected_and_changes_nothing() {
                 ..web()
             },
             Reject::CapacityProviderNotFound("gpus".into()),
+        ),
+        (
+            RunTask {
+                platform_version: Some("LATEST".into()),
+                ..web()
+            },
+            Reject::PlatformVersionNotAllowed,
         ),
         (app(), Reject::AwsvpcNeedsNetwork),
         (
@@ -332,7 +339,7 @@ fn resources_bound_what_is_placed() {
         let mut core = Core::with_nodes(1);
         core.register(made.clone());
         let answer = core.answer(boxed(run("default", "t", 10)));
-        let Answer::Run { tasks, refused } = answer else {
+        let Answer::Run { tasks, refused, .. } = answer else {
             panic!()
         };
         assert_eq!(tasks.len(), fitting, "{refusal:?}");
@@ -405,6 +412,7 @@ fn what_no_node_provides_is_refused_by_name() {
     let gpu = ResourceRequirement {
         kind: "GPU".into(),
         value: Some("1".into()),
+        sharing: None,
     };
     let plugin = DockerVolume {
         driver: Some("rexray".into()),
@@ -504,7 +512,7 @@ fn attributes_and_constraints_choose_instances() {
         ..run("default", "t", 5)
     };
     request.task.group = Some("apart".into());
-    let Answer::Run { tasks, refused } = core.answer(boxed(request)) else {
+    let Answer::Run { tasks, refused, .. } = core.answer(boxed(request)) else {
         panic!()
     };
     let nodes: BTreeSet<NodeId> = tasks.iter().map(|view| view.spec.node).collect();
@@ -656,7 +664,7 @@ fn start_task_takes_the_named_instances() {
         Command::StartTask(Box::new(StartTask { task, instances }))
     };
     let answer = core.answer(start(vec![ids[0], nowhere, ids[1], ids[0]]));
-    let Answer::Run { tasks, refused } = answer else {
+    let Answer::Run { tasks, refused, .. } = answer else {
         panic!()
     };
     let places: Vec<InstanceId> = tasks.iter().map(|view| view.spec.instance).collect();

@@ -1,14 +1,15 @@
-//! What a whole definition must satisfy: references between its containers, sizes that add up, and
-//! what Fargate refuses.
+//! What a whole definition must satisfy wherever it runs: references between its containers, and
+//! sizes that add up.
 
-use super::fargate;
+use super::check_controls::check_system_controls;
+use super::check_ports::check_ports;
+use super::check_text::{check_texts, check_volume};
 use crate::error::ApiError;
 use crate::messages;
 use std::collections::{BTreeMap, BTreeSet};
 use windlass_model::container::{Condition, ContainerDefinition};
-use windlass_model::definition::{NetworkMode, SharingMode, Template};
-use windlass_model::limits::RESERVED_TCP_PORTS;
-use windlass_model::volume::VolumeKind;
+use windlass_model::definition::{NetworkMode, Template};
+use windlass_model::sizes::{ContainerSize, Exceeded, exceeded};
 
 pub(super) fn check_containers(template: &Template) -> Result<(), ApiError> {
     let mut names = BTreeSet::new();
@@ -31,10 +32,17 @@ pub(super) fn check_containers(template: &Template) -> Result<(), ApiError> {
         ));
     }
     for container in &template.containers {
+        check_texts(container)?;
         check_references(template, container)?;
+        check_requirements(template, container)?;
     }
+    template.volumes.iter().try_for_each(check_volume)?;
     check_cycles(template)?;
-    check_host_ports(template)
+    check_ports(template)?;
+    check_system_controls(template)?;
+    check_firelens(template)?;
+    check_proxy(template)?;
+    check_trusted_execution(template)
 }
 
 fn check_references(template: &Template, container: &ContainerDefinition) -> Result<(), ApiError> {
@@ -133,157 +141,126 @@ fn check_cycles(template: &Template) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn check_host_ports(template: &Template) -> Result<(), ApiError> {
-    let mut taken = BTreeSet::new();
-    for container in &template.containers {
-        for mapping in &container.port_mappings {
-            let Some(port) = mapping.host_port.filter(|port| *port != 0) else {
-                continue;
-            };
-            if !taken.insert((mapping.protocol, port)) {
-                return Err(ApiError::client(format!(
-                    "Invalid 'hostPort' in container '{}': {port} is used more than once in the \
-                     task definition.",
-                    container.name
-                )));
-            }
-            let on_host = matches!(template.network(), NetworkMode::Bridge | NetworkMode::Host);
-            if on_host && RESERVED_TCP_PORTS.contains(&port) {
-                return Err(ApiError::client(format!(
-                    "Invalid 'hostPort' in container '{}': {port} is reserved.",
-                    container.name
-                )));
-            }
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn check_sizes(template: &Template) -> Result<(), ApiError> {
-    let total = |amounts: &mut dyn Iterator<Item = u32>| amounts.map(u64::from).sum::<u64>();
-    if let Some(cpu) = template.cpu {
-        let used = total(&mut template.containers.iter().map(|c| c.cpu));
-        if used > u64::from(cpu) {
-            return Err(messages::task_definition::invalid_setting("cpu"));
-        }
-    }
-    if let Some(memory) = template.memory {
-        let reserve = |c: &ContainerDefinition| c.memory_reservation.or(c.memory).unwrap_or(0);
-        let used = total(&mut template.containers.iter().map(reserve));
-        let over = template
-            .containers
-            .iter()
-            .any(|c| c.memory.is_some_and(|mib| mib > memory));
-        if used > u64::from(memory) || over {
-            return Err(messages::task_definition::invalid_setting("memory"));
-        }
-    }
-    Ok(())
-}
-
-/// What Fargate refuses. Source: ECS API, parameters valid on Fargate.
-pub(super) fn check_fargate(template: &Template) -> Result<(), ApiError> {
-    fargate::check_size(template.cpu, template.memory)?;
+/// App Mesh's proxy container. Source: ECS API, ProxyConfiguration.
+fn check_proxy(template: &Template) -> Result<(), ApiError> {
+    let Some(proxy) = &template.proxy else {
+        return Ok(());
+    };
+    let refuse = |why: String| {
+        Err(ApiError::client(format!(
+            "Invalid proxyConfiguration: {why}"
+        )))
+    };
     if template.network() != NetworkMode::Awsvpc {
-        return Err(ApiError::client(
-            "Fargate only supports network mode ‘awsvpc’.",
+        return refuse("it is supported when networkMode=awsvpc only.".into());
+    }
+    let named = |container: &ContainerDefinition| container.name.as_str() == proxy.container;
+    if !template.containers.iter().any(named) {
+        return refuse(format!(
+            "the task definition has no container named '{}'.",
+            crate::check::quoted(&proxy.container)
         ));
     }
-    if template.pid_mode == Some(SharingMode::Host) {
-        return Err(ApiError::client(
-            "Tasks using the Fargate launch type do not support pidMode 'host'. The supported \
-             value for pidMode is 'task'.",
-        ));
-    }
-    let refuse = |what: String| Err(ApiError::client(format!("{what} on Fargate.")));
-    if template.ipc_mode.is_some() {
-        return refuse("ipcMode is not supported".into());
-    }
-    if !template.placement_constraints.is_empty() {
-        return refuse("Placement constraints are not supported".into());
-    }
-    for volume in &template.volumes {
-        if matches!(volume.kind, VolumeKind::Host { .. } | VolumeKind::Docker(_)) {
-            return refuse(format!(
-                "Volume '{}': host.sourcePath and dockerVolumeConfiguration are not supported",
-                volume.name
-            ));
+    let has = |name: &str| {
+        let mut properties = proxy.properties.iter().flatten();
+        properties.any(|property| property.name == name && !property.value.is_empty())
+    };
+    for name in ["ProxyIngressPort", "ProxyEgressPort", "AppPorts"] {
+        if !has(name) {
+            return refuse(format!("property {name} is required."));
         }
     }
-    template
-        .containers
-        .iter()
-        .try_for_each(|c| check_fargate_container(template, c))
+    if !has("IgnoredUID") && !has("IgnoredGID") {
+        return refuse("property IgnoredUID or IgnoredGID is required.".into());
+    }
+    Ok(())
 }
 
-fn check_fargate_container(
+/// The containers that log through FireLens, and the one that routes for them.
+fn check_firelens(template: &Template) -> Result<(), ApiError> {
+    let routers = template.containers.iter().filter(|c| c.firelens.is_some());
+    let routers: Vec<&ContainerDefinition> = routers.collect();
+    let through = |c: &&ContainerDefinition| {
+        let driver = c.log.as_ref().map(|log| log.driver.as_str());
+        driver == Some("awsfirelens")
+    };
+    let logging = template.containers.iter().find(through);
+    match (routers.as_slice(), logging) {
+        ([], None) => Ok(()),
+        ([], Some(container)) => Err(ApiError::client(format!(
+            "Container '{}' uses log driver awsfirelens, and no container of the task definition \
+             has a firelensConfiguration.",
+            container.name
+        ))),
+        ([_], None) => Err(ApiError::client(
+            "When a firelensConfiguration object is specified, at least one container has to be \
+             configured with the awsfirelens log driver.",
+        )),
+        ([router], Some(_)) if through(router) => Err(ApiError::client(format!(
+            "Container '{}' has a firelensConfiguration and cannot use log driver awsfirelens \
+             itself.",
+            router.name
+        ))),
+        ([_], Some(_)) => Ok(()),
+        (many, _) => Err(ApiError::client(format!(
+            "At most one container of a task definition can have a firelensConfiguration, not {}.",
+            many.len()
+        ))),
+    }
+}
+
+fn check_trusted_execution(template: &Template) -> Result<(), ApiError> {
+    let Some(trusted) = &template.trusted_execution else {
+        return Ok(());
+    };
+    let policy = trusted.attestation_policy.as_ref();
+    let confidential = trusted.isolation_mode == "CONFIDENTIAL_SANDBOX";
+    if confidential && policy.is_none_or(|policy| policy.is_empty()) {
+        return Err(ApiError::client(
+            "Invalid trustedExecutionConfiguration: isolationMode CONFIDENTIAL_SANDBOX requires \
+             an attestationPolicy.",
+        ));
+    }
+    Ok(())
+}
+
+/// What resource requirements name: an accelerator that the task has, or an amount.
+fn check_requirements(
     template: &Template,
     container: &ContainerDefinition,
 ) -> Result<(), ApiError> {
-    let name = &container.name;
-    let refuse = |what: &str| {
-        Err(ApiError::client(format!(
-            "Container '{name}': {what} is not supported on Fargate."
-        )))
-    };
-    let role = template.execution_role.is_some();
-    if container.image.contains(".dkr.ecr.") && !role {
-        return Err(ApiError::client(
-            "Fargate requires task definition to have execution role ARN to support ECR images.",
-        ));
-    }
-    if let Some(log) = &container.log {
-        if !["awslogs", "splunk", "awsfirelens"].contains(&log.driver.as_str()) {
-            return refuse(&format!("log driver {}", log.driver));
+    for requirement in container.resource_requirements.iter().flatten() {
+        let value = requirement.value.as_deref().unwrap_or("");
+        let whole = value.parse().is_ok_and(|number: u32| number > 0);
+        let mut accelerators = template.inference_accelerators.iter().flatten();
+        let good = match requirement.kind.as_str() {
+            // Either whole devices or a share of one.
+            "GPU" => (whole || value == "ALL") != requirement.sharing.is_some(),
+            "InferenceAccelerator" => accelerators.any(|device| device.name == value),
+            _ => whole || value == "ALL",
+        };
+        if !good {
+            return Err(ApiError::client(format!(
+                "Container '{}': invalid value '{}' of resource requirement {}.",
+                container.name,
+                crate::check::quoted(value),
+                requirement.kind
+            )));
         }
-        if log.driver == "awslogs" && !role {
-            return Err(ApiError::client(
-                "Fargate requires task definition to have execution role ARN to support log \
-                 driver awslogs.",
-            ));
-        }
-    }
-    if container.privileged == Some(true) {
-        return refuse("privileged");
-    }
-    if container.docker_security_options.is_some() {
-        return refuse("dockerSecurityOptions");
-    }
-    if container
-        .resource_requirements
-        .iter()
-        .flatten()
-        .any(|r| r.kind == "GPU")
-    {
-        return refuse("a GPU");
-    }
-    if container
-        .ulimits
-        .iter()
-        .flatten()
-        .any(|ulimit| ulimit.name != "nofile")
-    {
-        return refuse("a ulimit other than nofile");
-    }
-    let Some(linux) = &container.linux_parameters else {
-        return Ok(());
-    };
-    if linux.devices.is_some() {
-        return refuse("linuxParameters.devices");
-    }
-    if linux.shared_memory_size_mib.is_some() {
-        return refuse("linuxParameters.sharedMemorySize");
-    }
-    if linux.max_swap_mib.is_some() || linux.swappiness.is_some() {
-        return refuse("linuxParameters.maxSwap and swappiness");
-    }
-    if linux
-        .capabilities_add
-        .iter()
-        .flatten()
-        .any(|capability| capability != "SYS_PTRACE")
-    {
-        return refuse("adding a capability other than SYS_PTRACE");
     }
     Ok(())
+}
+
+/// Whether the containers fit into the task's own cpu and memory.
+pub(super) fn check_sizes(template: &Template) -> Result<(), ApiError> {
+    let sizes: Vec<ContainerSize> = template
+        .containers
+        .iter()
+        .map(ContainerDefinition::size)
+        .collect();
+    match exceeded(template.cpu, template.memory, &sizes) {
+        None => Ok(()),
+        Some(Exceeded::Cpu) => Err(messages::task_definition::invalid_setting("cpu")),
+        Some(Exceeded::Memory) => Err(messages::task_definition::invalid_setting("memory")),
+    }
 }

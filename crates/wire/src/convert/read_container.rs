@@ -5,15 +5,19 @@ use super::read_linux::linux_parameters;
 use super::read_port::port_mappings;
 use crate::error::ApiError;
 use crate::shapes::container_definition as wire;
+use std::collections::BTreeSet;
 use windlass_model::container::{
-    Condition, ContainerDefinition, Dependency, Firelens, HealthCheck, HostEntry, KeyValue,
-    LogConfiguration, MountPoint, ResourceRequirement, RestartPolicy, Secret, Ulimit, VolumeFrom,
+    Condition, ContainerDefinition, Dependency, Firelens, GpuShare, HealthCheck, HostEntry,
+    KeyValue, LogConfiguration, MountPoint, ResourceRequirement, RestartPolicy, Secret, Ulimit,
+    VolumeFrom,
 };
 use windlass_model::definition::NetworkMode;
 use windlass_model::id::Name;
 
 /// What Docker, and so ECS, accepts as the smallest memory limit, in MiB.
-const MEMORY_MIB_MIN: u32 = 4;
+pub(super) const MEMORY_MIB_MIN: u32 = 4;
+/// Environment files of one container at most. Source: ECS API.
+const ENVIRONMENT_FILES_MAX: usize = 10;
 
 pub(super) fn container(
     given: wire::ContainerDefinition,
@@ -29,7 +33,7 @@ pub(super) fn container(
     let (memory, memory_reservation) =
         memory(&name, given.memory, given.memory_reservation, task_memory)?;
     let links = list(given.links);
-    Ok(ContainerDefinition {
+    let container = ContainerDefinition {
         cpu: amount(&name, "cpu", given.cpu)?.unwrap_or(0),
         port_mappings: port_mappings(&name, given.port_mappings, network)?,
         restart_policy: given
@@ -37,14 +41,14 @@ pub(super) fn container(
             .map(|given| restart_policy(&name, given))
             .transpose()?,
         environment: key_values(&name, "environment", given.environment)?,
-        environment_files: environment_files(given.environment_files),
+        environment_files: environment_files(&name, given.environment_files)?,
         mount_points: mount_points(&name, given.mount_points)?,
         volumes_from: volumes_from(&name, given.volumes_from)?,
         linux_parameters: given
             .linux_parameters
             .map(|given| linux_parameters(&name, given))
             .transpose()?,
-        secrets: secrets(given.secrets),
+        secrets: secrets(&name, "secrets", given.secrets)?,
         depends_on: depends_on(&name, given.depends_on)?,
         start_timeout_s: amount(&name, "startTimeout", given.start_timeout)?,
         stop_timeout_s: amount(&name, "stopTimeout", given.stop_timeout)?,
@@ -91,7 +95,9 @@ pub(super) fn container(
         memory,
         memory_reservation,
         links,
-    })
+    };
+    check_secret_names(&container)?;
+    Ok(container)
 }
 
 fn extra_hosts(given: Option<Vec<wire::HostEntry>>) -> Option<Vec<HostEntry>> {
@@ -298,12 +304,29 @@ pub(super) fn key_values(
         .collect()
 }
 
-pub(super) fn environment_files(given: Option<Vec<wire::EnvironmentFile>>) -> Vec<String> {
-    given
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|file| file.value)
-        .collect()
+/// Objects of S3, by ARN.
+pub(super) fn environment_files(
+    container: &Name,
+    given: Option<Vec<wire::EnvironmentFile>>,
+) -> Result<Vec<String>, ApiError> {
+    let given = given.unwrap_or_default();
+    if given.len() > ENVIRONMENT_FILES_MAX {
+        return Err(ApiError::client(format!(
+            "Container '{container}' has more than {ENVIRONMENT_FILES_MAX} environment files."
+        )));
+    }
+    let object = |file: wire::EnvironmentFile| {
+        let arn = file.value.unwrap_or_default();
+        let path = arn.strip_prefix("arn:aws:s3:::").unwrap_or("");
+        match path.split_once('/') {
+            Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => Ok(arn),
+            _ => Err(ApiError::client(format!(
+                "Container '{container}': environment file '{}' is not the ARN of an S3 object.",
+                crate::check::quoted(&arn)
+            ))),
+        }
+    };
+    given.into_iter().map(object).collect()
 }
 
 fn mount_points(
@@ -354,15 +377,44 @@ fn sibling(container: &Name, field: &str, given: Option<String>) -> Result<Name,
     })
 }
 
-fn secrets(given: Option<Vec<wire::Secret>>) -> Vec<Secret> {
+fn secrets(
+    container: &Name,
+    field: &str,
+    given: Option<Vec<wire::Secret>>,
+) -> Result<Vec<Secret>, ApiError> {
     given
         .unwrap_or_default()
         .into_iter()
-        .map(|secret| Secret {
-            name: secret.name.unwrap_or_default(),
-            value_from: secret.value_from.unwrap_or_default(),
+        .map(|secret| {
+            let name = secret.name.unwrap_or_default();
+            let value_from = secret.value_from.unwrap_or_default();
+            if name.is_empty() || name.contains(['=', '\0']) || value_from.is_empty() {
+                return Err(ApiError::client(format!(
+                    "Container '{container}': each of '{field}' needs a name without '=' and a \
+                     valueFrom."
+                )));
+            }
+            Ok(Secret { name, value_from })
         })
         .collect()
+}
+
+/// A name is either a secret's or a variable's.
+fn check_secret_names(container: &ContainerDefinition) -> Result<(), ApiError> {
+    let variables = container.environment.iter().map(|pair| pair.name.as_str());
+    let mut taken: BTreeSet<&str> = variables.collect();
+    match container
+        .secrets
+        .iter()
+        .find(|secret| !taken.insert(&secret.name))
+    {
+        None => Ok(()),
+        Some(secret) => Err(ApiError::client(format!(
+            "The secret name must be unique and not shared with any new or existing environment \
+             variables set on the container, such as '{}'.",
+            secret.name
+        ))),
+    }
 }
 
 fn depends_on(
@@ -415,6 +467,12 @@ fn ulimits(
             given.soft_limit.unwrap_or_default(),
             given.hard_limit.unwrap_or_default(),
         );
+        if hard < -1 || soft < -1 {
+            return Err(ApiError::client(format!(
+                "Container '{container}': a limit of ulimit '{name}' must be -1, which is \
+                 unlimited, or more."
+            )));
+        }
         if hard >= 0 && (soft > hard || soft < 0) {
             return Err(ApiError::client(format!(
                 "Container '{container}': the soft limit of ulimit '{name}' must not exceed its \
@@ -465,11 +523,19 @@ fn log_configuration(
                 "Log driver awslogs requires options: awslogs-region, awslogs-group",
             ));
         }
+        if has("awslogs-datetime-format") && has("awslogs-multiline-pattern") {
+            return Err(ApiError::client(format!(
+                "Container '{container}': log driver awslogs takes awslogs-datetime-format or \
+                 awslogs-multiline-pattern, not both."
+            )));
+        }
     }
     Ok(LogConfiguration {
         driver,
         options: given.options.filter(|options| !options.is_empty()),
-        secret_options: list(given.secret_options).map(|given| secrets(Some(given))),
+        secret_options: list(given.secret_options)
+            .map(|given| secrets(container, "secretOptions", Some(given)))
+            .transpose()?,
     })
 }
 
@@ -511,7 +577,14 @@ pub(super) fn resource_requirements(
                 .r#type
                 .map(|kind| kind.as_str().to_owned())
                 .unwrap_or_default(),
-            value: given.value,
+            value: text(given.value),
+            sharing: given
+                .sharing_strategy
+                .and_then(|strategy| strategy.nvidia_mps)
+                .map(|share| GpuShare {
+                    memory_mib: share.memory.map_or(0, i32::unsigned_abs),
+                    compute_percent_max: share.max_compute_percent.map(i32::unsigned_abs),
+                }),
         })
         .collect()
 }

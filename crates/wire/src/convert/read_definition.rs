@@ -1,12 +1,12 @@
 //! RegisterTaskDefinition's request: every field decoded, validated and normalised once. Nearly
 //! every failure is a `ClientException`, as in ECS.
 
-use super::check_definition::{check_containers, check_fargate, check_sizes};
+use super::check_definition::{check_containers, check_sizes};
 use super::read_container;
 use super::read_container::{container, text};
 use super::read_tags::tags;
 use super::read_volume::volumes;
-use super::requirements::{compatibilities, requires_attributes};
+use super::requirements::{check_required, compatibilities, requires_attributes};
 use crate::error::ApiError;
 use crate::messages;
 use crate::ops::register_task_definition::RegisterTaskDefinitionRequest;
@@ -81,12 +81,7 @@ fn template(given: RegisterTaskDefinitionRequest) -> Result<Template, ApiError> 
     };
     check_containers(&template)?;
     check_sizes(&template)?;
-    if template
-        .requires_compatibilities
-        .contains(&Compatibility::Fargate)
-    {
-        check_fargate(&template)?;
-    }
+    check_required(&template)?;
     template.compatibilities = compatibilities(&template);
     template.requires_attributes = requires_attributes(&template);
     Ok(template)

@@ -79,13 +79,18 @@ fn port_mapping(
                 "'hostPort' cannot be used with 'containerPortRange'.".into(),
             ));
         }
+        (None, Some(_)) if network == NetworkMode::Host => {
+            return Err(invalid(
+                "'containerPortRange' is not supported when networkMode=host.".into(),
+            ));
+        }
         (None, Some(_)) => None,
         (Some(port), None) => Some(fixed_host_port(port, host_port, network)?),
     };
     Ok(PortMapping {
         container_port,
         host_port,
-        // ECS takes any other word for tcp.
+        // Any other word breaks the model and is refused with what else does.
         protocol: match given.protocol {
             Some(port::TransportProtocol::Udp) => Protocol::Udp,
             _ => Protocol::Tcp,
@@ -119,6 +124,10 @@ fn fixed_host_port(
 
 fn port_range(text: &str) -> Option<(u16, u16)> {
     let (first, last) = text.split_once('-')?;
-    let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    let port = |text: &str| {
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
+        text.parse().ok().filter(|_| digits)
+    };
+    let (first, last): (u16, u16) = (port(first)?, port(last)?);
     (first > 0 && first < last).then_some((first, last))
 }

@@ -1,7 +1,7 @@
 //! RunTask's and StartTask's requests.
 
 use super::identifier;
-use super::read_container::resource_requirements;
+use super::read_container::{MEMORY_MIB_MIN, environment_files, resource_requirements};
 use super::read_definition::{cpu_units, ephemeral_storage, memory_mib, override_environment};
 use super::read_tags::tags;
 use crate::error::ApiError;
@@ -23,6 +23,7 @@ use windlass_model::arn::Scope;
 use windlass_model::cluster::StrategyItem;
 use windlass_model::command::{NewTask, RunTask, StartTask};
 use windlass_model::container::KeyValue;
+use windlass_model::definition::DefinitionRef;
 use windlass_model::id::Name;
 use windlass_model::limits;
 use windlass_model::placement::{
@@ -32,8 +33,9 @@ use windlass_model::task::{AwsvpcConfiguration, ContainerOverride, Launch, TaskO
 
 /// Characters of a `referenceId`. Source: ECS API.
 const REFERENCE_ID_CHARS_MAX: usize = 1_024;
-/// Characters of a `startedBy`. Source: ECS API.
+/// Characters of a `startedBy`, in RunTask and in StartTask. Source: ECS API.
 const STARTED_BY_CHARS_MAX: usize = 128;
+const STARTED_BY_CHARS_MAX_START: usize = 36;
 
 /// Decodes and validates a RunTask. `fingerprint` is the digest of the request without its client
 /// token.
@@ -45,6 +47,7 @@ pub fn run_task(
     given: RunTaskRequest,
     fingerprint: [u8; 32],
 ) -> Result<RunTask, ApiError> {
+    let definition = definition(scope, given.task_definition.as_deref())?;
     let count = given.count.unwrap_or(1);
     let count = u32::try_from(count)
         .ok()
@@ -87,11 +90,10 @@ pub fn run_task(
     Ok(RunTask {
         task: new_task(
             identifier::cluster(scope, given.cluster.as_deref())?,
-            scope,
+            definition,
             Common {
-                task_definition: given.task_definition,
                 group: given.group,
-                started_by: given.started_by,
+                started_by: started_by(given.started_by, STARTED_BY_CHARS_MAX)?,
                 overrides: given.overrides,
                 network_configuration: given.network_configuration,
                 enable_execute_command: given.enable_execute_command,
@@ -112,38 +114,44 @@ pub fn run_task(
     })
 }
 
-/// Decodes and validates a StartTask.
+/// Decodes and validates a StartTask. Beside it: the instances that cannot exist here, by ARN, for
+/// each of which ECS answers a failure.
 ///
 /// # Errors
 /// ECS's own for each member.
-pub fn start_task(scope: &Scope, given: StartTaskRequest) -> Result<StartTask, ApiError> {
+pub fn start_task(
+    scope: &Scope,
+    given: StartTaskRequest,
+) -> Result<(StartTask, Vec<String>), ApiError> {
+    let definition = definition(scope, given.task_definition.as_deref())?;
     let cluster = identifier::cluster(scope, given.cluster.as_deref())?;
-    let instances = given.container_instances.unwrap_or_default();
-    if instances.is_empty() {
+    let named = given.container_instances.unwrap_or_default();
+    if named.is_empty() {
         return Err(messages::container_instance::none_named());
     }
-    if instances.len() > limits::INSTANCES_PER_START_MAX {
+    if named.len() > limits::INSTANCES_PER_START_MAX {
         return Err(ApiError::invalid_parameter(format!(
             "Container Instances cannot be greater than {}.",
             limits::INSTANCES_PER_START_MAX
         )));
     }
     refuse_volumes(given.volume_configurations)?;
-    let instances = instances
-        .iter()
-        .map(|given| {
-            identifier::instance(scope, &cluster, given)?
-                .ok_or_else(|| ApiError::invalid_parameter(format!("Invalid identifier: {given}")))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(StartTask {
+    let mut instances = Vec::new();
+    let mut missing = Vec::new();
+    for given in named {
+        match identifier::instance(scope, &cluster, &given)? {
+            Some(instance) => instances.push(instance),
+            None if given.starts_with("arn:") => missing.push(given),
+            None => missing.push(scope.arn(&format!("container-instance/{cluster}/{given}"))),
+        }
+    }
+    let start = StartTask {
         task: new_task(
             cluster,
-            scope,
+            definition,
             Common {
-                task_definition: given.task_definition,
                 group: given.group,
-                started_by: given.started_by,
+                started_by: started_by(given.started_by, STARTED_BY_CHARS_MAX_START)?,
                 overrides: given.overrides,
                 network_configuration: given.network_configuration,
                 enable_execute_command: given.enable_execute_command,
@@ -154,12 +162,12 @@ pub fn start_task(scope: &Scope, given: StartTaskRequest) -> Result<StartTask, A
             },
         )?,
         instances,
-    })
+    };
+    Ok((start, missing))
 }
 
 /// The members that both requests have.
 struct Common {
-    task_definition: Option<String>,
     group: Option<String>,
     started_by: Option<String>,
     overrides: Option<wire::TaskOverride>,
@@ -171,12 +179,12 @@ struct Common {
     reference_id: Option<String>,
 }
 
-fn new_task(cluster: Name, scope: &Scope, given: Common) -> Result<NewTask, ApiError> {
+fn new_task(cluster: Name, definition: DefinitionRef, given: Common) -> Result<NewTask, ApiError> {
     Ok(NewTask {
         cluster,
-        definition: definition(scope, given.task_definition.as_deref())?,
+        definition,
         group: group(given.group)?,
-        started_by: started_by(given.started_by, STARTED_BY_CHARS_MAX)?,
+        started_by: given.started_by,
         overrides: overrides(given.overrides)?,
         network: network(given.network_configuration)?,
         enable_execute_command: given.enable_execute_command.unwrap_or(false),
@@ -196,10 +204,7 @@ fn refuse_volumes(given: Option<Vec<TaskVolumeConfiguration>>) -> Result<(), Api
     ))
 }
 
-fn definition(
-    scope: &Scope,
-    given: Option<&str>,
-) -> Result<windlass_model::definition::DefinitionRef, ApiError> {
+fn definition(scope: &Scope, given: Option<&str>) -> Result<DefinitionRef, ApiError> {
     let given = given
         .filter(|text| !text.is_empty())
         .ok_or_else(|| ApiError::invalid_parameter("TaskDefinition should not be null or empty"))?;
@@ -490,12 +495,7 @@ fn overrides(given: Option<wire::TaskOverride>) -> Result<TaskOverrides, ApiErro
     }
     let invalid = |err: ApiError| ApiError::invalid_parameter(err.message);
     Ok(TaskOverrides {
-        containers: given
-            .container_overrides
-            .unwrap_or_default()
-            .into_iter()
-            .map(|given| container_override(given).map_err(invalid))
-            .collect::<Result<_, _>>()?,
+        containers: container_overrides(given.container_overrides)?,
         cpu: given
             .cpu
             .as_deref()
@@ -527,6 +527,25 @@ fn overrides(given: Option<wire::TaskOverride>) -> Result<TaskOverrides, ApiErro
     })
 }
 
+fn container_overrides(
+    given: Option<Vec<wire::ContainerOverride>>,
+) -> Result<Vec<ContainerOverride>, ApiError> {
+    let mut names = BTreeSet::new();
+    let mut overrides = Vec::new();
+    for given in given.unwrap_or_default() {
+        let read =
+            container_override(given).map_err(|err| ApiError::invalid_parameter(err.message))?;
+        if !names.insert(read.name.clone()) {
+            return Err(ApiError::invalid_parameter(format!(
+                "Container {} is overridden more than once.",
+                read.name
+            )));
+        }
+        overrides.push(read);
+    }
+    Ok(overrides)
+}
+
 fn container_override(given: wire::ContainerOverride) -> Result<ContainerOverride, ApiError> {
     let text = given.name.unwrap_or_default();
     let name = Name::new(&text).map_err(|_| {
@@ -545,15 +564,28 @@ fn container_override(given: wire::ContainerOverride) -> Result<ContainerOverrid
             })
             .transpose()
     };
+    let memory = |field: &str, given: Option<i32>| match amount(field, given)? {
+        Some(mib) if mib < MEMORY_MIB_MIN => Err(ApiError::invalid_parameter(format!(
+            "Override of '{field}' for container {name} must be at least {MEMORY_MIB_MIN} MiB."
+        ))),
+        mib => Ok(mib),
+    };
+    let command = given.command.filter(|command| !command.is_empty());
+    if command.iter().flatten().any(|word| word.contains('\0')) {
+        return Err(ApiError::invalid_parameter(format!(
+            "Override of 'command' for container {name} contains a NUL character."
+        )));
+    }
     Ok(ContainerOverride {
-        command: given.command.filter(|command| !command.is_empty()),
+        command,
         cpu: amount("cpu", given.cpu)?,
-        memory: amount("memory", given.memory)?,
-        memory_reservation: amount("memoryReservation", given.memory_reservation)?,
+        memory: memory("memory", given.memory)?,
+        memory_reservation: memory("memoryReservation", given.memory_reservation)?,
         environment: override_environment(&name, given.environment)?,
         environment_files: given
             .environment_files
-            .map(|files| super::read_container::environment_files(Some(files))),
+            .map(|files| environment_files(&name, Some(files)))
+            .transpose()?,
         resource_requirements: given.resource_requirements.map(resource_requirements),
         name,
     })

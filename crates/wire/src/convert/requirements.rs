@@ -1,44 +1,80 @@
 //! What a definition could run on, and which capabilities an instance needs for it. Source: the
 //! capability attributes that the ECS agent registers.
 
-use super::fargate;
+use super::fargate::check_fargate;
+use crate::error::ApiError;
 use std::collections::BTreeSet;
 use windlass_model::container::ContainerDefinition;
-use windlass_model::definition::{Compatibility, NetworkMode, SharingMode, Template};
+use windlass_model::definition::{Compatibility, NetworkMode, Template};
 use windlass_model::instance::Attribute;
-use windlass_model::volume::VolumeKind;
+use windlass_model::volume::{Volume, VolumeKind};
 
 /// All launch types the definition could run on, not only those it asks for.
 pub(super) fn compatibilities(template: &Template) -> Vec<Compatibility> {
     let mut could = Vec::new();
-    if template.network() != NetworkMode::Awsvpc {
+    if check_external(template).is_ok() {
         could.push(Compatibility::External);
     }
     could.push(Compatibility::Ec2);
-    let sized = template
-        .cpu
-        .zip(template.memory)
-        .is_some_and(|(c, m)| fargate::has_size(c, m));
-    if sized && template.network() == NetworkMode::Awsvpc && !uses_the_host(template) {
+    // Their capacity is had by a capacity provider alone, which only who asks for it has.
+    let asked = Compatibility::ManagedInstances;
+    if template.requires_compatibilities.contains(&asked) {
+        could.push(asked);
+    }
+    if check_fargate(template).is_ok() {
         could.push(Compatibility::Fargate);
     }
     could
 }
 
-fn uses_the_host(template: &Template) -> bool {
-    let volumes = template
-        .volumes
-        .iter()
-        .any(|volume| matches!(volume.kind, VolumeKind::Host { .. } | VolumeKind::Docker(_)));
-    let containers = template.containers.iter().any(|container| {
-        container.privileged == Some(true)
-            || container
-                .linux_parameters
-                .as_ref()
-                .is_some_and(|linux| linux.devices.is_some())
-    });
-    let shares = template.pid_mode == Some(SharingMode::Host) || template.ipc_mode.is_some();
-    volumes || containers || shares || !template.placement_constraints.is_empty()
+/// Whether the definition can run where it asks to.
+pub(super) fn check_required(template: &Template) -> Result<(), ApiError> {
+    for required in &template.requires_compatibilities {
+        match required {
+            Compatibility::Ec2 => {}
+            Compatibility::Fargate => check_fargate(template)?,
+            Compatibility::External => check_external(template)?,
+            Compatibility::ManagedInstances => check_managed_instances(template)?,
+        }
+    }
+    Ok(())
+}
+
+/// Source: ECS developer guide, Amazon ECS Anywhere.
+fn check_external(template: &Template) -> Result<(), ApiError> {
+    let refuse = |what: &str| {
+        Err(ApiError::client(format!(
+            "{what} not supported by the EXTERNAL launch type."
+        )))
+    };
+    if template.network() == NetworkMode::Awsvpc {
+        return refuse("Network mode 'awsvpc' is");
+    }
+    let efs = |volume: &Volume| matches!(volume.kind, VolumeKind::Efs(_));
+    if template.volumes.iter().any(efs) {
+        return refuse("EFS volumes are");
+    }
+    Ok(())
+}
+
+/// Source: ECS developer guide, Amazon ECS Managed Instances.
+fn check_managed_instances(template: &Template) -> Result<(), ApiError> {
+    if !matches!(template.network(), NetworkMode::Awsvpc | NetworkMode::Host) {
+        return Err(ApiError::client(
+            "The MANAGED_INSTANCES launch type supports network modes 'awsvpc' and 'host' only.",
+        ));
+    }
+    for container in &template.containers {
+        let Some(log) = &container.log else { continue };
+        if !["awslogs", "splunk", "awsfirelens", "json-file"].contains(&log.driver.as_str()) {
+            return Err(ApiError::client(format!(
+                "Container '{}': log driver {} is not supported by the MANAGED_INSTANCES launch \
+                 type.",
+                container.name, log.driver
+            )));
+        }
+    }
+    Ok(())
 }
 
 const DOCKER: &str = "com.amazonaws.ecs.capability.docker-remote-api.";

@@ -2,6 +2,7 @@
 //! not given stays absent, so that clients which compare find no difference.
 
 use crate::shapes::container_definition as wire;
+use crate::shapes::gpu::{NvidiaMpsAllocation, SharingStrategy};
 use crate::shapes::linux_parameters as linux;
 use crate::shapes::log_configuration as log;
 use crate::shapes::port;
@@ -164,7 +165,12 @@ pub(super) fn resource_requirement(
     ResourceRequirement {
         r#type: Some(given.kind.as_str().into()),
         value: given.value.clone(),
-        ..Default::default()
+        sharing_strategy: given.sharing.as_ref().map(|share| SharingStrategy {
+            nvidia_mps: Some(NvidiaMpsAllocation {
+                memory: Some(int(share.memory_mib)),
+                max_compute_percent: share.compute_percent_max.map(int),
+            }),
+        }),
     }
 }
 

@@ -49,6 +49,18 @@ pub(super) fn container_reason(reason: &ContainerReason) -> String {
         .collect()
 }
 
+/// The `reason` of a RunTask failure on Fargate, which knows of no nodes: there is room or there is
+/// none. What no node can do stays apart, for no patience helps there.
+pub fn fargate_refusal_reason(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Unsupported(_) => refusal_reason(refusal),
+        _ => String::from(
+            "Capacity is unavailable at this time. Please try again later or in a different \
+             availability zone",
+        ),
+    }
+}
+
 /// The `reason` of a RunTask failure.
 pub fn refusal_reason(refusal: &Refusal) -> String {
     match refusal {
