@@ -27,3 +27,6 @@ step "the product, from the outside"
 cargo build --package windlass --package windlass-sdk-check --quiet
 built=$(scripts/target-dir.sh)/debug
 WINDLASS_SDK_CHECK=$built/windlass-sdk-check scripts/e2e.sh "$built/windlass"
+
+step "the runtime on cgroup v2 alone, in a virtual machine"
+scripts/test-v2.sh

@@ -47,7 +47,7 @@ mod nft;
 mod options;
 mod ports;
 mod quarantine;
-mod relay;
+pub mod relay;
 mod resolv;
 mod watch;
 

@@ -14,6 +14,8 @@ pub const KERNEL_REQUESTS: usize = 1024;
 pub const BRIDGE_LINKS: usize = 1023;
 /// Connections that the loopback relay of one installation carries at once.
 pub const RELAY_CONNECTIONS: usize = 4096;
+/// A relay that ends sooner than this would end again, and is not started again.
+pub const RELAY_YOUNG: Duration = Duration::from_secs(1);
 /// Peers that the UDP relay of one port remembers at once.
 pub const RELAY_UDP_PEERS: usize = 256;
 /// After this long without a datagram the UDP relay forgets a peer.

@@ -37,6 +37,7 @@ use crate::nft;
 use crate::options::{Existing, Installation, Options, Subnet};
 use crate::ports::{PortKey, Ports, dynamic_range};
 use crate::quarantine::{self, Quarantine};
+use crate::relay::Keeper;
 use crate::resolv::{self, ResolvConf};
 use crate::watch;
 
@@ -117,10 +118,13 @@ impl Network {
         let forwarding = Forwarding::look(&run_dir)?;
         let range = "/proc/sys/net/ipv4/ip_local_port_range";
         let range = dynamic_range(&fs::read_to_string(range).unwrap_or_default());
+        let mappings = options.sandboxes.iter().flat_map(|known| &known.ports);
+        let wanted = mappings.map(|mapping| (mapping.key(), mapping.target));
+        let keeper = Keeper::open(&run_dir, options.relay.clone(), &wanted.collect());
         let mut state = State {
             addresses: Addresses::new(options.subnet),
             quarantine: Quarantine::default(),
-            ports: Ports::new(range),
+            ports: Ports::new(range, keeper),
             sandboxes: BTreeMap::new(),
             spares: Vec::new(),
         };
@@ -335,7 +339,8 @@ impl Network {
         // The watcher must not put back what goes now.
         self.0.abort_tasks();
         let keys = self.state().ports.keys();
-        self.free_ports(keys).await;
+        let keeper = self.state().ports.remove(&keys);
+        keeper.end().await;
         let (prefix, name) = (
             self.0.installation.link_prefix(),
             self.0.installation.bridge(),

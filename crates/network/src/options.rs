@@ -8,6 +8,7 @@ use std::str::FromStr;
 use crate::error::{Error, Result};
 use crate::network::Attached;
 use crate::ports::PortMapping;
+use crate::relay::Starter;
 
 /// The flag that changes the address range; error messages name it.
 pub const SUBNET_FLAG: &str = "--subnet";
@@ -30,6 +31,9 @@ pub struct Options {
     pub sandboxes: Vec<Existing>,
     /// Networks kept ready, so that a sandbox need not wait for one.
     pub spares: usize,
+    /// Starts the relay, by which published ports are reached over loopback while this process is
+    /// not there. Without it they are not.
+    pub relay: Option<Starter>,
 }
 
 impl Options {
@@ -43,6 +47,7 @@ impl Options {
             resolv_conf: PathBuf::from(crate::dns::RESOLV_CONF),
             sandboxes: Vec::new(),
             spares: 0,
+            relay: None,
         }
     }
 }

@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
 
 use crate::error::{Error, Result};
-use crate::relay::{Limits, Relay};
+use crate::relay::{Keeper, Listening};
 
 /// Transport protocol of a port, by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,32 +70,30 @@ pub(crate) struct PortKey {
 /// The ports that are published.
 #[derive(Debug)]
 pub(crate) struct Ports {
-    published: BTreeMap<PortKey, Published>,
+    published: BTreeMap<PortKey, SocketAddrV4>,
     range: (u16, u16),
     next: u16,
-    limits: Limits,
-}
-
-#[derive(Debug)]
-struct Published {
-    target: SocketAddrV4,
-    /// Absent for a port of an earlier run that another program took meanwhile.
-    relay: Option<Relay>,
+    keeper: Keeper,
+    /// What the relay of an earlier run carries, and no mapping has asked for yet.
+    carried: BTreeMap<PortKey, SocketAddrV4>,
 }
 
 impl Ports {
-    pub(crate) fn new(range: (u16, u16)) -> Self {
+    pub(crate) fn new(
+        range: (u16, u16),
+        (keeper, carried): (Keeper, BTreeMap<PortKey, SocketAddrV4>),
+    ) -> Self {
         let next = range.0;
         Self {
             published: BTreeMap::new(),
             range,
             next,
-            limits: Limits::new(),
+            keeper,
+            carried,
         }
     }
 
-    /// Reserves the mapping's host port, choosing one if it asks for any, and starts its relay.
-    /// Must be called within a tokio runtime.
+    /// Reserves the mapping's host port, choosing one if it asks for any, and has it carried.
     pub(crate) fn reserve(&mut self, mut mapping: PortMapping) -> Result<PortMapping> {
         if mapping.host_port != 0 {
             self.reserve_exact(&mapping)?;
@@ -124,12 +123,12 @@ impl Ports {
     /// Takes over a mapping of an earlier run. Its port works even if another program has taken
     /// it meanwhile, but for connections over loopback; that is the error returned.
     pub(crate) fn adopt(&mut self, mapping: &PortMapping) -> Result<()> {
-        let result = self.reserve_exact(mapping);
-        let published = Published {
-            target: mapping.target,
-            relay: None,
+        let key = mapping.key();
+        let result = match self.carried.remove(&key) {
+            Some(_) => Ok(()),
+            None => self.reserve_exact(mapping),
         };
-        self.published.entry(mapping.key()).or_insert(published);
+        self.published.entry(key).or_insert(mapping.target);
         result
     }
 
@@ -143,31 +142,26 @@ impl Ports {
         if self.published.contains_key(&key) {
             return Err(in_use(None));
         }
-        let relay = listen(key, mapping.target, &self.limits).map_err(|error| {
-            match (error.raw_os_error(), key.address) {
-                (Some(libc::EADDRNOTAVAIL), Some(address)) => Error::HostAddress { address },
-                _ => in_use(Some(error)),
-            }
+        let sockets = listen(key).map_err(|error| match (error.raw_os_error(), key.address) {
+            (Some(libc::EADDRNOTAVAIL), Some(address)) => Error::HostAddress { address },
+            _ => in_use(Some(error)),
         })?;
-        let published = Published {
-            target: mapping.target,
-            relay: Some(relay),
-        };
-        self.published.insert(key, published);
+        self.keeper.hold(key, mapping.target, sockets);
+        self.published.insert(key, mapping.target);
         Ok(())
     }
 
-    /// Forgets reservations. The ports are free when the relays answered are closed.
-    pub(crate) fn remove(&mut self, keys: impl IntoIterator<Item = PortKey>) -> Vec<Relay> {
-        let removed = keys
-            .into_iter()
-            .filter_map(|key| self.published.remove(&key));
-        removed.filter_map(|published| published.relay).collect()
+    /// Forgets reservations. The ports are free when the keeper answered has released them.
+    pub(crate) fn remove(&mut self, keys: &[PortKey]) -> Keeper {
+        for key in keys {
+            self.published.remove(key);
+        }
+        self.keeper.clone()
     }
 
     /// The mappings that lead to this address.
     pub(crate) fn of(&self, address: Ipv4Addr) -> Vec<PortKey> {
-        let to = |(_, published): &(&PortKey, &Published)| *published.target.ip() == address;
+        let to = |(_, target): &(&PortKey, &SocketAddrV4)| *target.ip() == address;
         self.published
             .iter()
             .filter(to)
@@ -193,31 +187,30 @@ pub(crate) fn dynamic_range(ip_local_port_range: &str) -> (u16, u16) {
     }
 }
 
-fn listen(key: PortKey, target: SocketAddrV4, limits: &Limits) -> io::Result<Relay> {
+/// Listens on a host port.
+pub(crate) fn listen(key: PortKey) -> io::Result<Listening> {
     let address = key.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
     let mut addresses = vec![IpAddr::V4(address)];
     // "localhost" is tried as ::1 first by many programs.
     if key.address.is_none() || key.address == Some(Ipv4Addr::LOCALHOST) {
         addresses.push(IpAddr::V6(Ipv6Addr::LOCALHOST));
     }
-    let mut relay = Relay::default();
+    let mut sockets = Vec::new();
     for address in addresses {
         let at = SocketAddr::new(address, key.port);
         let opened = match key.protocol {
-            Protocol::Tcp => {
-                TcpListener::bind(at).and_then(|listener| relay.add_tcp(listener, target, limits))
-            }
-            Protocol::Udp => UdpSocket::bind(at).and_then(|socket| relay.add_udp(socket, target)),
+            Protocol::Tcp => TcpListener::bind(at).map(OwnedFd::from),
+            Protocol::Udp => UdpSocket::bind(at).map(OwnedFd::from),
         };
         match opened {
             Err(error) if address.is_ipv6() && error.kind() != io::ErrorKind::AddrInUse => {
                 // The host has no IPv6: then nobody can ask for ::1.
                 tracing::debug!(%at, %error, "no relay on ::1");
             }
-            other => other?,
+            other => sockets.push(other?),
         }
     }
-    Ok(relay)
+    Ok(Listening(sockets))
 }
 
 #[cfg(test)]

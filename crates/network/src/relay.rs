@@ -1,162 +1,117 @@
-//! Carries connections that reach a published port over loopback.
+//! Loopback's way to published ports.
 //!
-//! The firewall cannot rewrite those: the kernel only lets 127.0.0.1 leave the loopback interface
-//! when `route_localnet` is set, and with it set neighbours and containers could reach what the
-//! host keeps on loopback. So a task of ours accepts and copies. The client's address is lost on
-//! this way, as it is with masquerade.
+//! The firewall cannot rewrite what goes to 127.0.0.1: see `carry`. So sockets of ours accept and
+//! copy. They live in a process of their own, because a server that is killed or replaced must not
+//! take the ports of running tasks with it:
+//!
+//! ```text
+//!   server: binds, so that it knows of a conflict at once ── sockets ──► relay: accepts and copies
+//! ```
+//!
+//! - `keeper` is the server's side: starts the relay with the first port, finds a living one again,
+//!   and starts another when one dies.
+//! - `process` is the relay. It ends when it holds nothing and no server is there.
+//! - `message` is what they say.
 
-use std::collections::HashMap;
+mod carry;
+mod keeper;
+mod message;
+mod process;
+
+pub(crate) use self::keeper::{Keeper, Listening};
+pub use self::process::main;
+
+use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
-use std::sync::{Arc, Weak};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net;
-use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, JoinSet};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use tokio::io::unix::AsyncFd;
 
-use crate::limits;
+/// How long a relay may take to answer or to end. It does nothing else: this is for one that hangs.
+const ANSWER: Duration = Duration::from_secs(2);
 
-/// The bound on connections that all relays of an installation share.
-#[derive(Debug, Clone)]
-pub(crate) struct Limits(Arc<Semaphore>);
+/// Starts a process that calls [`main`] with this socket as its standard input, away from the
+/// server's terminal, signals and environment. Who runs programs is the executable's to say.
+#[derive(Clone)]
+pub struct Starter(pub Arc<dyn Fn(OwnedFd) -> io::Result<()> + Send + Sync>);
 
-impl Limits {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(limits::RELAY_CONNECTIONS)))
+impl fmt::Debug for Starter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Starter")
     }
 }
 
-/// The sockets of one published port. Dropping it closes them, and the connections they carry.
-#[derive(Debug, Default)]
-pub(crate) struct Relay(Vec<JoinHandle<()>>);
+/// Where the relay of a network listens.
+fn socket_path(run_dir: &Path) -> PathBuf {
+    run_dir.join("relay.sock")
+}
 
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.0.iter().for_each(JoinHandle::abort);
+fn socket() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC;
+    let kind = SocketType::SEQPACKET;
+    Ok(rustix::net::socket_with(
+        AddressFamily::UNIX,
+        kind,
+        flags,
+        None,
+    )?)
+}
+
+/// A socket that tasks wait for.
+fn watched(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    // SAFETY: the descriptor is owned, valid, and moved in; nothing replaces or closes it while it
+    // is registered.
+    Ok(unsafe { AsyncFd::register(socket) }?)
+}
+
+/// Connects to the relay of a network, if one lives.
+fn connect(run_dir: &Path) -> io::Result<Option<OwnedFd>> {
+    let socket = socket()?;
+    let address = SocketAddrUnix::new(socket_path(run_dir))?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) => Ok(Some(socket)),
+        Err(rustix::io::Errno::CONNREFUSED | rustix::io::Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
-impl Relay {
-    /// Ends the relay, and returns when its sockets are closed and the port is free. Dropping it
-    /// ends it too, but somewhat later.
-    pub(crate) async fn close(mut self) {
-        for task in self.0.drain(..) {
-            task.abort();
-            // It was aborted: that is no error.
-            let _ = task.await;
-        }
+/// Ends the relay of a network without opening the network, and waits until its sockets are closed.
+/// No relay is no error.
+///
+/// # Errors
+/// When it does not end, or its socket cannot be removed.
+pub fn end(run_dir: &Path) -> io::Result<()> {
+    let path = socket_path(run_dir);
+    if let Some(socket) = connect(run_dir)? {
+        say_end(&socket)?;
     }
-
-    pub(crate) fn add_tcp(
-        &mut self,
-        listener: TcpListener,
-        target: SocketAddrV4,
-        limits: &Limits,
-    ) -> io::Result<()> {
-        listener.set_nonblocking(true)?;
-        let listener = net::TcpListener::from_std(listener)?;
-        let task = tokio::spawn(accept(listener, target, limits.clone()));
-        self.0.push(task);
-        Ok(())
-    }
-
-    pub(crate) fn add_udp(&mut self, socket: UdpSocket, target: SocketAddrV4) -> io::Result<()> {
-        socket.set_nonblocking(true)?;
-        let socket = net::UdpSocket::from_std(socket)?;
-        let task = tokio::spawn(relay_datagrams(socket, target));
-        self.0.push(task);
-        Ok(())
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
-async fn accept(listener: net::TcpListener, target: SocketAddrV4, limits: Limits) {
-    // Dropped with this task, and its connections with it.
-    let mut connections = JoinSet::new();
+fn say_end(socket: &OwnedFd) -> io::Result<()> {
+    use rustix::net::sockopt::{Timeout, set_socket_timeout};
+    let (timeout, message) = (Timeout::Recv, message::Message::plain(message::Verb::End));
+    set_socket_timeout(socket, timeout, Some(ANSWER))?;
+    match message::send(socket.as_fd(), &message, &[]) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+        other => other?,
+    }
     loop {
-        let mut client = match listener.accept().await {
-            Ok((client, _)) => client,
-            Err(error) => {
-                // Out of descriptors, most likely: give others time to close some.
-                tracing::warn!(%target, %error, "a published port cannot accept");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let Ok(permit) = Arc::clone(&limits.0).try_acquire_owned() else {
-            tracing::warn!(%target, "too many connections to published ports over loopback");
-            continue;
-        };
-        connections.spawn(async move {
-            if let Ok(mut server) = net::TcpStream::connect(target).await {
-                let _ = client.set_nodelay(true);
-                let _ = server.set_nodelay(true);
-                // Either side may reset at any time; there is nobody to tell.
-                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-            }
-            drop(permit);
-        });
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-async fn relay_datagrams(socket: net::UdpSocket, target: SocketAddrV4) {
-    let socket = Arc::new(socket);
-    let mut peers: HashMap<SocketAddr, Arc<net::UdpSocket>> = HashMap::new();
-    let mut answers = JoinSet::new();
-    let mut buffer = vec![0; 65_536];
-    loop {
-        tokio::select! {
-            Some(ended) = answers.join_next(), if !answers.is_empty() => {
-                if let Ok(peer) = ended {
-                    peers.remove(&peer);
-                }
-            }
-            received = socket.recv_from(&mut buffer) => {
-                // Errors tell of an earlier datagram that nobody wanted.
-                let Ok((length, peer)) = received else { continue };
-                let upstream = match peers.get(&peer) {
-                    Some(upstream) => Arc::clone(upstream),
-                    None if peers.len() >= limits::RELAY_UDP_PEERS => continue,
-                    None => {
-                        let Ok(upstream) = connect(target).await else { continue };
-                        let upstream = Arc::new(upstream);
-                        peers.insert(peer, Arc::clone(&upstream));
-                        answers.spawn(answer(Arc::downgrade(&socket), Arc::clone(&upstream), peer));
-                        upstream
-                    }
-                };
-                let _ = upstream.send(&buffer[..length]).await;
-            }
-        }
-    }
-}
-
-async fn connect(target: SocketAddrV4) -> io::Result<net::UdpSocket> {
-    let socket = net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
-    socket.connect(target).await?;
-    Ok(socket)
-}
-
-/// Carries answers back until none comes for a while. Returns whose they were.
-async fn answer(
-    socket: Weak<net::UdpSocket>,
-    upstream: Arc<net::UdpSocket>,
-    peer: SocketAddr,
-) -> SocketAddr {
-    let mut buffer = vec![0; 65_536];
-    loop {
-        match tokio::time::timeout(limits::RELAY_UDP_IDLE, upstream.recv(&mut buffer)).await {
-            Err(_) => return peer,
-            Ok(Ok(length)) => {
-                // Held for this moment only, so that the port is free when the relay has ended.
-                let Some(socket) = socket.upgrade() else {
-                    return peer;
-                };
-                let _ = socket.try_send_to(&buffer[..length], peer);
-            }
-            // The container does not listen yet.
-            Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
+        match message::receive(socket.as_fd()) {
+            Ok(None) => return Ok(()),
+            // Answers to what was asked before, or those of another version.
+            Ok(Some(_)) => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+            Err(error) => return Err(error),
         }
     }
 }

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
+pub use self::process::spawn_role;
 use crate::protocol::{Reply, Request};
 use crate::spec::{ContainerSpec, ExecSpec, SandboxId, SandboxSpec};
 use crate::state::{ExecResult, SandboxState, Started};

@@ -34,8 +34,12 @@ fn main() -> ExitCode {
     if windlass_runtime::start::is_init(&program) {
         windlass_runtime::start::init_main(words, std::env::var_os("PATH"));
     }
-    if words.next().is_some_and(|role| role == "shim") {
+    let role = words.next();
+    if role.as_deref().is_some_and(|role| role == "shim") {
         windlass_runtime::shim::main(std::env::args_os());
+    }
+    if role.is_some_and(|role| role == "relay") {
+        windlass_network::relay::main();
     }
     let args = match windlass_cli::parse(std::env::args_os()) {
         Ok(args) => args,

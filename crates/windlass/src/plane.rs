@@ -17,7 +17,7 @@ use windlass_image::{Mirrors, PullOptions};
 use windlass_model::cluster::ContainerInsights;
 use windlass_model::command::{Command, CreateCluster, Request};
 use windlass_model::id::{Name, NodeId};
-use windlass_network::{Network, Subnet};
+use windlass_network::{Network, Subnet, relay};
 use windlass_runtime::Runtime;
 use windlass_runtime::embedded::{self, Embedded};
 use windlass_server::clock::SystemClock;
@@ -25,6 +25,8 @@ use windlass_server::{Handle, Leader, Refused, Stopped};
 use windlass_session::ToServer;
 use windlass_store::Store;
 
+/// What runs as shim and relay: this very program, even when its file was replaced meanwhile.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 /// Shims kept ready, so that a task need not wait for one.
 const SPARE_SHIMS: usize = 3;
 /// Networks kept ready; a task in bridge mode takes one for each container.
@@ -104,7 +106,7 @@ impl Plane {
         let network = Arc::new(open_network(installation, choices, &run_dir).await?);
         let runtime = Arc::new(Embedded::new(embedded::Options {
             run_dir: run_dir.join("sandboxes"),
-            executable: PathBuf::from("/proc/self/exe"),
+            executable: PathBuf::from(OWN_PROGRAM),
             cgroup_root: installation.cgroup(),
             spare_shims: SPARE_SHIMS,
         })?);
@@ -272,6 +274,9 @@ async fn try_network(
     let mut options =
         windlass_network::Options::new(id, run_dir.join("network"), subnet.parse::<Subnet>()?);
     options.spares = SPARE_NETWORKS;
+    options.relay = Some(relay::Starter(Arc::new(|listener| {
+        embedded::spawn_role(Path::new(OWN_PROGRAM), "relay", &listener)
+    })));
     options.sandboxes = windlass_agent::surviving_networks(run_dir)?;
     Ok(Network::open(options).await)
 }

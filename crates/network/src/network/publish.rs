@@ -96,9 +96,7 @@ impl Network {
 
     /// Gives host ports back; they are free when this returns.
     pub(super) async fn free_ports(&self, keys: Vec<PortKey>) {
-        let relays = self.state().ports.remove(keys);
-        for relay in relays {
-            relay.close().await;
-        }
+        let keeper = self.state().ports.remove(&keys);
+        keeper.release(keys).await;
     }
 }

@@ -7,3 +7,4 @@ mod firewall;
 mod lifecycle;
 mod machine;
 mod reachability;
+mod relay;

@@ -1,4 +1,5 @@
-//! Shims as processes: starting one without forking the agent, and removing what a dead one left.
+//! The product's own processes: starting one without forking the agent, and removing what a dead
+//! shim left.
 
 use std::ffi::CString;
 use std::io;
@@ -48,26 +49,36 @@ pub(crate) fn spawn(executable: &Path, cgroup_root: &str, folder: &Folder) -> Re
         (&listener, LISTENER_FD),
         (&directory, FOLDER_FD),
     ];
-    let pid = posix_spawn(executable, cgroup_root, &targets).map_err(failed)?;
+    let args = ["windlass", "shim", cgroup_root];
+    let pid = posix_spawn(executable, &args, &targets).map_err(failed)?;
     reap_later(pid).map_err(failed)
+}
+
+/// Runs `EXECUTABLE ROLE` as leader of a session of its own, with this as its standard input and
+/// without an environment. Returns when the kernel has executed it. Its end is nobody's concern but
+/// the caller's.
+///
+/// Must be called within a tokio runtime.
+///
+/// # Errors
+/// What the kernel says.
+pub fn spawn_role(executable: &Path, role: &str, stdin: &OwnedFd) -> io::Result<()> {
+    let stdin = lift(stdin)?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    let null = lift(&null)?;
+    let targets = [(&stdin, 0), (&null, 1), (&null, 2)];
+    reap_later(posix_spawn(executable, &["windlass", role], &targets)?)
 }
 
 fn lift(fd: &OwnedFd) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(fd, FD_FLOOR)?)
 }
 
-fn posix_spawn(
-    executable: &Path,
-    cgroup_root: &str,
-    targets: &[(&OwnedFd, i32)],
-) -> io::Result<Pid> {
+fn posix_spawn(executable: &Path, args: &[&str], targets: &[(&OwnedFd, i32)]) -> io::Result<Pid> {
     let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
     let program = text(executable.as_os_str().as_bytes())?;
-    let args = [
-        text(b"windlass")?,
-        text(b"shim")?,
-        text(cgroup_root.as_bytes())?,
-    ];
+    let args = args.iter().map(|arg| text(arg.as_bytes()));
+    let args = args.collect::<io::Result<Vec<_>>>()?;
     let mut argv: Vec<*mut libc::c_char> = args.iter().map(|arg| arg.as_ptr().cast_mut()).collect();
     argv.push(std::ptr::null_mut());
     // The agent's environment may hold credentials; a shim needs none of it.

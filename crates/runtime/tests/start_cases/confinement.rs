@@ -218,8 +218,15 @@ fn limits_are_set() {
             "67108864\n512\n50000\n33\n",
         ),
     };
+    // The share is set when the program runs already.
+    let (share, unset) = if v2 {
+        ("cpu.weight", 100)
+    } else {
+        ("cpu/cpu.shares", 1024)
+    };
     let mut spec = bed.spec(&format!(
-        "ulimit -n; ulimit -Hn; cd /sys/fs/cgroup; cat {files}; cat /proc/self/oom_score_adj; \
+        "cd /sys/fs/cgroup; i=0; while [ $(cat {share}) = {unset} ] && [ $i -lt 500 ]; do \
+         i=$((i + 1)); sleep 0.01; done; ulimit -n; ulimit -Hn; cat {files}; cat /proc/self/oom_score_adj; \
          cat /proc/sys/net/core/somaxconn /proc/sys/kernel/msgmax; stat -f -c %b:%S /dev/shm",
     ));
     spec.limits = Limits {
