@@ -50,7 +50,10 @@ impl Local for Machine {
     fn import_rootfs(&self, _name: String, _directory: PathBuf) -> Answered<'_, ImageName> {
         absent()
     }
-    fn read_logs(&self, _query: LogQuery) -> Answered<'_, mpsc::Receiver<LogLine>> {
+    fn read_logs(
+        &self,
+        _query: LogQuery,
+    ) -> Answered<'_, mpsc::Receiver<std::io::Result<LogLine>>> {
         absent()
     }
     fn upload_dir(&self) -> &Path {
