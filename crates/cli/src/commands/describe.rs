@@ -1,9 +1,8 @@
 //! `describe`: all that is known of one thing.
 
-mod thing;
-
 use super::Context;
 use super::nodes::{self, Node};
+use super::thing::{self, Thing};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::{Format, Shown, readable_times};
@@ -11,7 +10,6 @@ use crate::table::fields;
 use crate::task::{self, text};
 use crate::words::{self, last_part};
 use serde_json::{Value, json};
-use thing::Thing;
 use windlass_wire::Timestamp;
 use windlass_wire::shapes::cluster::Cluster;
 use windlass_wire::shapes::container::Container;
