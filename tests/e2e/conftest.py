@@ -7,9 +7,11 @@ installation of its own, so that several at once are tested too.
 import contextlib
 import os
 import pathlib
+import tempfile
 
 import pytest
 from botocore.exceptions import ClientError
+from cli import Cli
 from windlass import IMAGES, Installation, Lease, Tasks, port_is_free, unique
 
 
@@ -60,6 +62,19 @@ def own(executable, tmp_path_factory):
         yield installation
     finally:
         installation.dispose()
+
+
+@pytest.fixture
+def cli(windlass):
+    """The client verbs on the installation that most tests share."""
+    with tempfile.TemporaryDirectory(prefix="windlass-e2e-") as folder:
+        yield Cli(windlass, folder)
+
+
+@pytest.fixture
+def own_cli(own):
+    with tempfile.TemporaryDirectory(prefix="windlass-e2e-") as folder:
+        yield Cli(own, folder)
 
 
 @pytest.fixture
