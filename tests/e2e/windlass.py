@@ -74,6 +74,12 @@ def port_is_free(port):
     return True
 
 
+def subnet_is_free(number):
+    """What a run that was killed left behind is nobody's, and in the way."""
+    addresses = subprocess.run(["ip", "-o", "address"], capture_output=True, text=True).stdout
+    return f" 10.{number}." not in addresses
+
+
 class Installation:
     """`windlass up` on a data folder of its own, with a port and an address range of its own."""
 
@@ -84,7 +90,7 @@ class Installation:
         # Its own file, so that its processes are told from everybody else's by their executable.
         self.executable = self.folder / "windlass"
         shutil.copy2(executable, self.executable)
-        self._subnet = Lease("subnet", range(100, 200))
+        self._subnet = Lease("subnet", filter(subnet_is_free, range(100, 200)))
         self.subnet = f"10.{self._subnet.number}.0.0/16"
         # Below the range that the kernel hands out by itself.
         self._port = Lease("port", filter(port_is_free, range(17700, 17800)))
@@ -93,8 +99,9 @@ class Installation:
         self.process = None
         self._log = None
         self._ecs = None
-        # What makes the process believe in another boot.
+        # What makes the processes believe in another boot, and what holds that belief.
         self._boot = []
+        self._booted = None
 
     # --- the commands --------------------------------------------------------------------------
 
@@ -117,7 +124,7 @@ class Installation:
         return self.start()
 
     def _down(self):
-        return [self.executable, "down", "--data", self.data]
+        return [*self._boot, self.executable, "down", "--data", self.data]
 
     def start(self):
         """Starts it and waits until it answers."""
@@ -175,8 +182,19 @@ class Installation:
         assert not self.leftovers(), self.leftovers()
         boot = self.folder / "boot_id"
         boot.write_text(f"{uuid.uuid4()}\n")
-        script = 'mount --bind "$0" /proc/sys/kernel/random/boot_id; exec "$@"'
-        self._boot = ["unshare", "--mount", "sh", "-ec", script, boot]
+        # One mount namespace for all that follows, as what it mounts there must be seen by all.
+        script = f"mount --bind {boot} /proc/sys/kernel/random/boot_id; echo; exec sleep 1000"
+        self._end_boot()
+        self._booted = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-ec", script], stdout=subprocess.PIPE
+        )
+        assert self._booted.stdout.readline() == b"\n"
+        self._boot = ["nsenter", f"--mount=/proc/{self._booted.pid}/ns/mnt"]
+
+    def _end_boot(self):
+        if self._booted is not None:
+            self._booted.kill()
+            self._booted.communicate()
 
     def upgrade(self):
         """Puts a newer build in the executable's place; what runs goes on from the old one."""
@@ -217,6 +235,7 @@ class Installation:
         finally:
             if self.process is not None:
                 self.kill()
+            self._end_boot()
             self._subnet.release()
             self._port.release()
 
