@@ -9,8 +9,7 @@ venv="$root/.venv"
 stamp="$venv/botocore.txt"
 
 if ! cmp -s "$pins" "$stamp"; then
-    # From scratch: a run that was cut off leaves a half-made one.
-    python3 -m venv --clear "$venv" >&2
+    [ -x "$venv/bin/python3" ] || python3 -m venv "$venv" >&2
     "$venv/bin/python3" -m pip install --quiet --disable-pip-version-check --requirement "$pins" >&2
     cp "$pins" "$stamp"
 fi
