@@ -90,14 +90,7 @@ pub(crate) async fn run(args: ImagesArgs, context: &mut Context<'_>) -> Result<(
             return match format {
                 Format::Json => context.out.json(&answer),
                 Format::Table => {
-                    let listed = read(answer)?;
-                    if listed.images.is_empty() {
-                        context.out.hint(
-                            "no image is here; `windlass images load ARCHIVE` or `windlass images \
-                             pull IMAGE` brings one, and a task pulls what it needs",
-                        );
-                    }
-                    let table = list(listed);
+                    let table = list(read(answer)?);
                     context.out.lines(&table.render(context.out.colour))
                 }
             };
@@ -113,10 +106,7 @@ pub(crate) async fn run(args: ImagesArgs, context: &mut Context<'_>) -> Result<(
             client
                 .windlass("RemoveImage", &json!({ "image": image }))
                 .await?;
-            return match format {
-                Format::Json => context.out.json(&json!({ "removed": image })),
-                Format::Table => Ok(()),
-            };
+            return Ok(());
         }
         Action::ImportRootfs { name, directory } => {
             let what = format!("find the folder {}", directory.display());

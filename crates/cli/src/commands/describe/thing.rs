@@ -12,7 +12,7 @@ use windlass_wire::shapes::container_instance::ContainerInstance;
 use windlass_wire::shapes::task::Task;
 use windlass_wire::shapes::task_definition::TaskDefinition;
 
-pub(crate) enum Thing {
+pub(super) enum Thing {
     Task(Box<Task>),
     Definition(Box<TaskDefinition>),
     Cluster(Box<Cluster>),
@@ -22,7 +22,7 @@ pub(crate) enum Thing {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Task,
     Definition,
     Cluster,
@@ -31,7 +31,7 @@ enum Kind {
 }
 
 /// The kinds that `name` may be of, and the name for each.
-fn kinds(name: &str) -> (Vec<Kind>, &str) {
+pub(super) fn kinds(name: &str) -> (Vec<Kind>, &str) {
     let resource = match name.strip_prefix("arn:") {
         Some(rest) => rest.splitn(5, ':').last().unwrap_or(rest),
         None => name,
@@ -67,7 +67,7 @@ fn kinds(name: &str) -> (Vec<Kind>, &str) {
 }
 
 /// The thing that is meant.
-pub(crate) async fn find(client: &Client, name: &str) -> Result<Thing, Failure> {
+pub(super) async fn find(client: &Client, name: &str) -> Result<Thing, Failure> {
     let (kinds, rest) = kinds(name);
     let only = kinds.len() == 1;
     for kind in kinds {
