@@ -9,7 +9,8 @@ venv="$root/.venv"
 stamp="$venv/botocore.txt"
 
 if ! cmp -s "$pins" "$stamp"; then
-    [ -x "$venv/bin/python3" ] || python3 -m venv "$venv" >&2
+    # From scratch: a run that was cut off leaves a half-made one.
+    python3 -m venv --clear "$venv" >&2
     "$venv/bin/python3" -m pip install --quiet --disable-pip-version-check --requirement "$pins" >&2
     cp "$pins" "$stamp"
 fi

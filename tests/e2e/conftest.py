@@ -7,10 +7,12 @@ installation of its own, so that several at once are tested too.
 import contextlib
 import os
 import pathlib
+import tempfile
 
 import pytest
 from botocore.exceptions import ClientError
-from windlass import IMAGES, Installation, Lease, Tasks, port_is_free, unique, wait_until
+from cli import Cli
+from windlass import IMAGES, Installation, Lease, Tasks, port_is_free, unique
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +65,19 @@ def own(executable, tmp_path_factory):
 
 
 @pytest.fixture
+def cli(windlass):
+    """The client verbs on the installation that most tests share."""
+    with tempfile.TemporaryDirectory(prefix="windlass-e2e-") as folder:
+        yield Cli(windlass, folder)
+
+
+@pytest.fixture
+def own_cli(own):
+    with tempfile.TemporaryDirectory(prefix="windlass-e2e-") as folder:
+        yield Cli(own, folder)
+
+
+@pytest.fixture
 def cluster(ecs):
     """A cluster of this test's own, without container instances."""
     name = unique("cluster")
@@ -73,10 +88,9 @@ def cluster(ecs):
 
 
 @pytest.fixture
-def host_port(windlass):
-    """A port of the machine that nobody uses, which the node knows."""
+def host_port():
+    """A port of the machine that nobody uses."""
     lease = Lease("port", filter(port_is_free, range(18000, 18200)))
-    wait_until(lambda: lease.number not in windlass.ports_in_use(), "another's port to be free")
     yield lease.number
     lease.release()
 

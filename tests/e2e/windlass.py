@@ -3,6 +3,7 @@
 The command lines of the product stand in `Installation._up` and `Installation._down` alone.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import hmac
@@ -10,6 +11,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -17,6 +19,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+import uuid
 from datetime import datetime, timezone
 
 import boto3
@@ -25,6 +28,7 @@ from botocore.config import Config
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 IMAGES = ROOT / ".cache" / "images"
 TARGET = "AmazonEC2ContainerServiceV20141113"
+SIGKILL = signal.SIGKILL
 # Longest wait for something that takes a moment on an idle machine.
 PATIENCE_S = 40
 
@@ -70,6 +74,12 @@ def port_is_free(port):
     return True
 
 
+def subnet_is_free(number):
+    """What a run that was killed left behind is nobody's, and in the way."""
+    addresses = subprocess.run(["ip", "-o", "address"], capture_output=True, text=True).stdout
+    return f" 10.{number}." not in addresses
+
+
 class Installation:
     """`windlass up` on a data folder of its own, with a port and an address range of its own."""
 
@@ -80,7 +90,7 @@ class Installation:
         # Its own file, so that its processes are told from everybody else's by their executable.
         self.executable = self.folder / "windlass"
         shutil.copy2(executable, self.executable)
-        self._subnet = Lease("subnet", range(100, 200))
+        self._subnet = Lease("subnet", filter(subnet_is_free, range(100, 200)))
         self.subnet = f"10.{self._subnet.number}.0.0/16"
         # Below the range that the kernel hands out by itself.
         self._port = Lease("port", filter(port_is_free, range(17700, 17800)))
@@ -89,15 +99,32 @@ class Installation:
         self.process = None
         self._log = None
         self._ecs = None
+        # What makes the processes believe in another boot, and what holds that belief.
+        self._boot = []
+        self._booted = None
 
     # --- the commands --------------------------------------------------------------------------
 
     def _up(self):
-        return [self.executable, "up", "--data", self.data, "--listen", self.listen,
+        return [*self._boot, self.executable, "up", "--data", self.data, "--listen", self.listen,
                 "--subnet", self.subnet]
 
+    def up_command(self):
+        return self._up()
+
+    def move(self):
+        """Ends it and starts it at another address."""
+        assert self.terminate() == 0
+        old = self._port
+        self._port = Lease("port", filter(port_is_free, range(self._port.number + 1, 17800)))
+        old.release()
+        self.listen = f"127.0.0.1:{self._port.number}"
+        self.url = f"http://{self.listen}"
+        self._ecs = None
+        return self.start()
+
     def _down(self):
-        return [self.executable, "down", "--data", self.data]
+        return [*self._boot, self.executable, "down", "--data", self.data]
 
     def start(self):
         """Starts it and waits until it answers."""
@@ -123,6 +150,58 @@ class Installation:
         self.process.kill()
         self.process.wait()
         self.process = None
+
+    def reboot(self):
+        """As the machine's: every process, mount, link, rule and cgroup is gone, and so is what lay
+        on tmpfs; only the disk is as it was. The kernel's boot has another id from here on."""
+        mounts = []
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                os.kill(pid, SIGKILL)
+        self.process.wait()
+        self.process = None
+        wait_until(lambda: not self.processes(), "the end of its processes")
+        identity, run = self.id, pathlib.Path(f"/run/windlass-{self.id}")
+        for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+            point = line.split()[4]
+            if point.startswith((str(run), str(self.data))):
+                mounts.append(point)
+        for point in reversed(mounts):
+            subprocess.run(["umount", "-l", point], check=True)
+        shutil.rmtree(run)
+        links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True).stdout
+        for name in re.findall(rf"\d+: (wl{identity}[^:@ ]*)", links):
+            subprocess.run(["ip", "link", "delete", name], capture_output=True)
+        tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout
+        for table in tables.splitlines():
+            if f"windlass_{identity}" in table:
+                subprocess.run(["nft", "delete", *table.split()], check=True)
+        for folder, names, _ in os.walk("/sys/fs/cgroup", topdown=False):
+            if f"/windlass-{identity}" in folder:
+                os.rmdir(folder)
+        assert not self.leftovers(), self.leftovers()
+        boot = self.folder / "boot_id"
+        boot.write_text(f"{uuid.uuid4()}\n")
+        # One mount namespace for all that follows, as what it mounts there must be seen by all.
+        script = f"mount --bind {boot} /proc/sys/kernel/random/boot_id; echo; exec sleep 1000"
+        self._end_boot()
+        self._booted = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-ec", script], stdout=subprocess.PIPE
+        )
+        assert self._booted.stdout.readline() == b"\n"
+        self._boot = ["nsenter", f"--mount=/proc/{self._booted.pid}/ns/mnt"]
+
+    def _end_boot(self):
+        if self._booted is not None:
+            self._booted.kill()
+            self._booted.communicate()
+
+    def upgrade(self):
+        """Puts a newer build in the executable's place; what runs goes on from the old one."""
+        newer = self.executable.with_suffix(".new")
+        newer.write_bytes(self.executable.read_bytes() + b"a newer build")
+        newer.chmod(0o755)
+        newer.rename(self.executable)
 
     def terminate(self):
         """As an operator does. Returns the exit code."""
@@ -156,6 +235,7 @@ class Installation:
         finally:
             if self.process is not None:
                 self.kill()
+            self._end_boot()
             self._subnet.release()
             self._port.release()
 
@@ -258,13 +338,6 @@ class Installation:
 
     def text(self, task, container=None):
         return "\n".join(text for _, _, text in self.logs(task, container))
-
-    def ports_in_use(self):
-        """Ports of the machine that others listen on, as its node last told."""
-        answer = self.raw("Windlass.ListNodes", {})
-        assert answer.status == 200, answer.body
-        (node,) = answer.json()["nodes"]
-        return node["portsInUse"]
 
     def history(self, subject):
         answer = self.raw("Windlass.DescribeHistory", {"subject": subject})
@@ -510,6 +583,3 @@ def http_get_soon(url):
             return None
 
     return wait_until(probe, f"{url} answers")
-
-
-SIGKILL = signal.SIGKILL

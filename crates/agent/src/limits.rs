@@ -18,8 +18,12 @@ pub const LOG_FILES_MAX: u32 = 100;
 pub const LOG_TASKS_KEPT_MAX: usize = 1_000;
 /// After so many ended tasks the kept logs are counted.
 pub const ENDED_PER_LOG_SWEEP: u32 = 50;
-/// Records one read of a log answers at most.
-pub const LOG_RECORDS_PER_READ_MAX: usize = 10_000;
+/// Bytes one read of a log takes from its files at most, a record more or less.
+pub const LOG_BYTES_PER_READ_MAX: usize = 256 * 1024;
+/// Bytes of one record; the shim's are far shorter, so that what is longer is damage and skipped.
+pub const LOG_RECORD_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes in which a log is read from its end.
+pub const LOG_BLOCK_BYTES: usize = 64 * 1024;
 /// Bytes read from the end of a log for the last lines of a failed container.
 pub const LAST_LINES_BYTES_MAX: u64 = 16 * 1024;
 pub const LAST_LINES_MAX: usize = 10;
@@ -55,10 +59,6 @@ pub const REMOVE_TIME: Duration = Duration::from_secs(120);
 pub const RESEND_AFTER: Duration = Duration::from_secs(5);
 /// Sent when nothing else was.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
-/// How often the machine's listening sockets are looked at.
-pub const PORTS_EVERY: Duration = Duration::from_secs(2);
-/// Ports in use that are told; those beyond are found when a task fails on one.
-pub const LISTENING_PORTS_MAX: usize = 4_096;
 /// Pause before a ledger record that could not be written is tried again.
 pub const LEDGER_RETRY: Duration = Duration::from_secs(1);
 /// Pause before what an unknown sandbox left is removed again.

@@ -4,12 +4,22 @@
 //! A file holds one record a line: `TIME STREAM F|P TEXT`; `P` marks a piece of a line that goes
 //! on in the stream's next record. Files rotate: `NAME` is the newest, `NAME.1` the one before.
 //! No link is followed: a log is a file that the shim made.
+//!
+//! Whatever a log's length, reading it takes little memory: [`Reader`] gives bounded answers, and
+//! the last lines are looked for from the end.
+
+mod backwards;
+mod reader;
+mod rotation;
+
+pub use reader::Reader;
 
 use crate::limits::*;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use windlass_model::id::{Name, TaskId};
 
 /// One line, or a piece of a long one.
@@ -43,16 +53,6 @@ pub struct Logs {
     folder: PathBuf,
 }
 
-/// Reads one container's log from its beginning, and goes on where it stopped.
-pub struct Reader {
-    path: PathBuf,
-    /// Files older than the newest that are still to be read, the oldest first.
-    older: Vec<PathBuf>,
-    file: Option<(u64, BufReader<File>)>,
-    /// A record without its newline yet.
-    partial: Vec<u8>,
-}
-
 impl Logs {
     /// The logs below the node's data folder.
     pub fn new(data_dir: &Path) -> Logs {
@@ -72,29 +72,28 @@ impl Logs {
         self.folder(task).join(container.as_str())
     }
 
-    /// Opens a container's log at its oldest record.
+    /// Opens a container's log at its oldest record; with `tail` at the first of its last `tail`
+    /// lines.
     ///
     /// # Errors
-    /// The container has none.
-    pub fn open(&self, task: TaskId, container: &Name) -> Result<Reader, Error> {
+    /// The container has none, or it cannot be read.
+    pub fn open(
+        &self,
+        task: TaskId,
+        container: &Name,
+        tail: Option<usize>,
+    ) -> Result<Reader, Error> {
         let path = self.path(task, container);
-        let mut older: Vec<PathBuf> = (1..LOG_FILES_MAX)
-            .map(|number| rotated(&path, number))
-            .take_while(|path| fs::symlink_metadata(path).is_ok())
-            .collect();
-        older.reverse();
-        if fs::symlink_metadata(&path).is_err() && older.is_empty() {
+        if rotation::files(&path).is_empty() {
             return Err(Error::NotFound {
                 task,
                 container: container.clone(),
             });
         }
-        Ok(Reader {
-            path,
-            older,
-            file: None,
-            partial: Vec::new(),
-        })
+        match tail {
+            None => Ok(Reader::at_oldest(path)),
+            Some(lines) => Reader::at_last(path, lines),
+        }
     }
 
     /// The last lines, bounded, for the reason of a failed container. Empty when there are none.
@@ -123,105 +122,24 @@ impl Logs {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             entries => entries.map_err(|e| at(&self.folder, e))?,
         };
-        let mut ended: Vec<TaskId> = entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter(|task| !keep(*task))
+        let of_entry = |entry: io::Result<fs::DirEntry>| {
+            let entry = entry.ok()?;
+            let task: TaskId = entry.file_name().to_str()?.parse().ok()?;
+            // Of a folder: when a file in it was made or renamed last.
+            let changed = entry.metadata().and_then(|meta| meta.modified()).ok()?;
+            Some((changed, task))
+        };
+        let mut ended: Vec<(SystemTime, TaskId)> = entries
+            .filter_map(of_entry)
+            .filter(|(_, task)| !keep(*task))
             .collect();
-        // Ids begin with the time: the oldest sort first.
         ended.sort();
         ended.truncate(ended.len().saturating_sub(LOG_TASKS_KEPT_MAX));
-        for task in ended {
+        for (_, task) in ended {
             let folder = self.folder(task);
             fs::remove_dir_all(&folder).map_err(|e| at(&folder, e))?;
         }
         Ok(())
-    }
-}
-
-impl Reader {
-    /// What is there and was not read yet, at most [`LOG_RECORDS_PER_READ_MAX`] records; empty
-    /// when there is nothing new. To follow a log, ask again a little later.
-    ///
-    /// # Errors
-    /// A file cannot be read.
-    pub fn read(&mut self) -> Result<Vec<LogRecord>, Error> {
-        let mut records = Vec::new();
-        while records.len() < LOG_RECORDS_PER_READ_MAX {
-            if self.file.is_none() && !self.next_file()? {
-                break;
-            }
-            let Some((_, file)) = &mut self.file else {
-                break;
-            };
-            let count = file
-                .read_until(b'\n', &mut self.partial)
-                .map_err(|source| Error::File {
-                    path: self.path.clone(),
-                    source,
-                })?;
-            if self.partial.last() == Some(&b'\n') {
-                self.partial.pop();
-                records.extend(parse(&self.partial));
-                self.partial.clear();
-            } else if count == 0 && !self.is_rotated() {
-                break;
-            } else if count == 0 {
-                // The shim goes on in a new file only after a whole record.
-                self.partial.clear();
-                self.older = self.newer_than_current();
-                self.file = None;
-            }
-        }
-        Ok(records)
-    }
-
-    /// Files between the current one and the newest, when it rotated more than once.
-    fn newer_than_current(&self) -> Vec<PathBuf> {
-        let current = self.file.as_ref().map(|(number, _)| *number);
-        let is_current =
-            |path: &PathBuf| fs::symlink_metadata(path).ok().map(|m| m.ino()) == current;
-        let all: Vec<PathBuf> = (1..LOG_FILES_MAX)
-            .map(|number| rotated(&self.path, number))
-            .take_while(|path| fs::symlink_metadata(path).is_ok())
-            .collect();
-        // One that is gone was the oldest: all that is left is newer.
-        let end = all.iter().position(is_current).unwrap_or(all.len());
-        all.into_iter().take(end).rev().collect()
-    }
-
-    fn next_file(&mut self) -> Result<bool, Error> {
-        while !self.older.is_empty() {
-            let path = self.older.remove(0);
-            if self.open(&path)? {
-                return Ok(true);
-            }
-        }
-        let path = self.path.clone();
-        self.open(&path)
-    }
-
-    fn open(&mut self, path: &Path) -> Result<bool, Error> {
-        match open_no_link(path) {
-            Ok(file) => {
-                let number = file.metadata().map_or(0, |meta| meta.ino());
-                self.file = Some((number, BufReader::new(file)));
-                Ok(true)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(source) => Err(Error::File {
-                path: path.to_owned(),
-                source,
-            }),
-        }
-    }
-
-    /// The file at its end is not the newest any more.
-    fn is_rotated(&self) -> bool {
-        let newest = fs::symlink_metadata(&self.path).map(|meta| meta.ino());
-        match (&self.file, newest) {
-            (Some((number, _)), Ok(newest)) => *number != newest,
-            _ => false,
-        }
     }
 }
 
@@ -256,12 +174,6 @@ fn tail(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-fn rotated(path: &Path, number: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{number}"));
-    PathBuf::from(name)
-}
-
 fn parse(line: &[u8]) -> Option<LogRecord> {
     let line = String::from_utf8_lossy(line);
     let mut parts = line.splitn(4, ' ');
@@ -278,7 +190,6 @@ fn parse(line: &[u8]) -> Option<LogRecord> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
     fn setup() -> (tempfile::TempDir, Logs, TaskId, Name) {
         let folder = tempfile::tempdir().unwrap();
@@ -290,28 +201,6 @@ mod tests {
 
     fn line(number: u32) -> String {
         format!("2026-01-01T00:00:00.000000000Z stdout F line {number}\n")
-    }
-
-    fn texts(records: Vec<LogRecord>) -> Vec<String> {
-        records.into_iter().map(|record| record.text).collect()
-    }
-
-    #[test]
-    fn a_reader_goes_on_over_a_rotation() {
-        let (_folder, logs, task, name) = setup();
-        let path = logs.path(task, &name);
-        fs::write(rotated(&path, 1), line(1)).unwrap();
-        fs::write(&path, line(2)).unwrap();
-        let mut reader = logs.open(task, &name).unwrap();
-        assert_eq!(texts(reader.read().unwrap()), ["line 1", "line 2"]);
-        assert!(reader.read().unwrap().is_empty());
-        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
-        file.write_all(&line(3).as_bytes()[..20]).unwrap();
-        assert!(reader.read().unwrap().is_empty(), "half a record");
-        file.write_all(&line(3).as_bytes()[20..]).unwrap();
-        fs::rename(&path, rotated(&path, 1)).unwrap();
-        fs::write(&path, line(4)).unwrap();
-        assert_eq!(texts(reader.read().unwrap()), ["line 3", "line 4"]);
     }
 
     #[test]
@@ -328,14 +217,33 @@ mod tests {
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(&secret, &path).unwrap();
         assert!(logs.last_lines(task, &name).is_empty());
-        assert!(logs.open(task, &name).unwrap().read().is_err());
+        assert!(logs.open(task, &name, None).unwrap().read().is_err());
+    }
+
+    #[test]
+    fn the_oldest_logs_leave_first_whatever_their_ids() {
+        let (_folder, logs, _, _) = setup();
+        let count = LOG_TASKS_KEPT_MAX as u128 + 2;
+        // The later ones have the smaller ids.
+        for number in 0..count {
+            let folder = logs.folder(TaskId(1_000_000 - number));
+            fs::create_dir_all(&folder).unwrap();
+            let made = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(number as u64);
+            File::open(&folder).unwrap().set_modified(made).unwrap();
+        }
+        fs::remove_dir(logs.folder(TaskId(5))).unwrap();
+        logs.retain(&|task| task == TaskId(1_000_000)).unwrap();
+        let is_there = |number: u128| logs.folder(TaskId(1_000_000 - number)).exists();
+        assert!(is_there(0), "it is kept");
+        assert!(!is_there(1), "the oldest of the others");
+        assert!(is_there(2) && is_there(count - 1));
     }
 
     #[test]
     fn a_log_that_is_not_there_is_named() {
         let (_folder, logs, _, name) = setup();
         assert!(matches!(
-            logs.open(TaskId(6), &name),
+            logs.open(TaskId(6), &name, None),
             Err(Error::NotFound { .. })
         ));
     }

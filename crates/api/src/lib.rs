@@ -15,7 +15,6 @@ pub mod limits;
 pub mod local;
 mod ops;
 mod page;
-mod protocol;
 mod reject;
 mod serve;
 mod sigv4;

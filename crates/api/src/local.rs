@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::future::Future;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use tokio::sync::mpsc;
@@ -30,8 +31,9 @@ pub trait Local: Send + Sync + 'static {
     fn remove_image(&self, reference: String) -> Answered<'_, ()>;
     /// Makes an image of a folder of this machine.
     fn import_rootfs(&self, name: String, directory: PathBuf) -> Answered<'_, ImageName>;
-    /// The lines of a task's containers, oldest first.
-    fn read_logs(&self, query: LogQuery) -> Answered<'_, mpsc::Receiver<LogLine>>;
+    /// The lines of a task's containers, oldest first. An error in between cuts the answer, so that
+    /// a part of the lines is not taken for all.
+    fn read_logs(&self, query: LogQuery) -> Answered<'_, mpsc::Receiver<io::Result<LogLine>>>;
     /// A folder for uploads, on the image store's disk.
     fn upload_dir(&self) -> &Path;
 }

@@ -2,6 +2,7 @@
 
 use windlass_cluster::Reject;
 use windlass_model::arn::Scope;
+use windlass_model::id::Name;
 use windlass_model::task::Launch;
 use windlass_server::Refused;
 use windlass_wire::{ApiError, ErrorCode, messages};
@@ -40,12 +41,7 @@ fn rejected(scope: &Scope, reject: Reject) -> ApiError {
             ApiError::new(ErrorCode::LimitExceeded, capital(&sentence))
         }
         Reject::TaskNotFound(_) => messages::task::not_found(),
-        Reject::NoInstances { cluster } => {
-            let command = format!("windlass nodes add --cluster {cluster}");
-            tracing::warn!(%cluster, "RunTask: the cluster has no container instances; add this \
-                           machine with `{command}`, or use --launch-type FARGATE");
-            messages::container_instance::none_in_cluster()
-        }
+        Reject::NoInstances { cluster } => no_instances(&cluster),
         Reject::IncompatibleLaunch(launch) => {
             let name = match launch {
                 Launch::Ec2 => "EC2",
@@ -105,6 +101,14 @@ fn rejected(scope: &Scope, reject: Reject) -> ApiError {
         | Reject::PlacementNotAllowed
         | Reject::BadExpression { .. } => ApiError::invalid_parameter(capital(&sentence)),
     }
+}
+
+/// ECS's sentence does not say what to do here; the log does.
+fn no_instances(cluster: &Name) -> ApiError {
+    let command = format!("windlass nodes add --cluster {cluster}");
+    tracing::warn!(%cluster, "RunTask: the cluster has no container instances; add this machine \
+                   with `{command}`, or use --launch-type FARGATE");
+    messages::container_instance::none_in_cluster()
 }
 
 /// Our own sentences, as the API writes them.

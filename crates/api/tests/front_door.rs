@@ -50,7 +50,10 @@ impl Local for Machine {
     fn import_rootfs(&self, _name: String, _directory: PathBuf) -> Answered<'_, ImageName> {
         absent()
     }
-    fn read_logs(&self, _query: LogQuery) -> Answered<'_, mpsc::Receiver<LogLine>> {
+    fn read_logs(
+        &self,
+        _query: LogQuery,
+    ) -> Answered<'_, mpsc::Receiver<std::io::Result<LogLine>>> {
         absent()
     }
     fn upload_dir(&self) -> &Path {
@@ -413,7 +416,7 @@ fn a_refusal_reaches_a_client_that_is_still_sending() {
     wrong_upload.body_digest = Some(hex::encode(Sha256::digest(b"another")));
     for (request, expected) in [
         (Request::new(CREATE, &long).bytes(), 413),
-        ([unsigned.as_bytes(), &long].concat(), 400),
+        ([unsigned.as_bytes(), &long].concat(), 413),
         (wrong_upload.bytes(), 400),
     ] {
         let mut socket = TcpStream::connect(bed.address).unwrap();

@@ -12,6 +12,7 @@ pub(crate) mod ps;
 pub(crate) mod register;
 pub(crate) mod run;
 pub(crate) mod stop;
+pub(crate) mod thing;
 pub(crate) mod version;
 pub(crate) mod wait;
 pub(crate) mod why;
@@ -22,6 +23,7 @@ use crate::environment::Environment;
 use crate::escape;
 use crate::failure::Failure;
 use crate::find::find_server;
+use crate::link::Link;
 use crate::output::Output;
 use std::path::PathBuf;
 
@@ -35,6 +37,11 @@ pub(crate) struct Context<'e> {
 impl Context<'_> {
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         find_server(self.data.as_deref(), self.environment)
+    }
+
+    /// To the server that is meant, for who stays with a task longer than a server may run.
+    pub(crate) fn link(&self) -> Result<Link, Failure> {
+        Link::new(self.data.clone(), self.environment.clone())
     }
 }
 

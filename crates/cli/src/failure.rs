@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0 done              3 not found      69 no server answers
-//! 1 failed            4 denied        125 `run` itself failed, not its container
+//! 1 failed            4 denied        125 `run` has no exit code of its container
 //! 2 could not place,  64 usage        130 interrupted
 //!   or timed out
 //! ```
@@ -44,7 +44,7 @@ pub enum Failure {
     Output(#[source] io::Error),
     #[error("interrupted")]
     Interrupted,
-    /// `run`: what happened before there was a container's exit code.
+    /// `run`: what happened while its tasks ran, so that there is no exit code of a container.
     #[error("{0}")]
     Run(#[source] Box<Failure>),
 }
@@ -85,6 +85,15 @@ impl Failure {
         }
     }
 
+    /// Whether the server is gone, and may come back.
+    pub(crate) fn is_gone(&self) -> bool {
+        match self {
+            Failure::Unreachable(_) => true,
+            Failure::Api(err) => err.code == ErrorCode::ServiceUnavailable,
+            _ => false,
+        }
+    }
+
     pub(crate) fn file(what: impl Into<String>) -> impl FnOnce(io::Error) -> Failure {
         let what = what.into();
         |err| Failure::File { what, err }
@@ -94,7 +103,7 @@ impl Failure {
 /// Exit code of a wrong command line. Source: sysexits.h, EX_USAGE.
 pub const USAGE: u8 = 64;
 
-/// Exit code of `run` when the failure is not the container's.
+/// Exit code of `run` when its tasks were started, and there is none of a container.
 pub const RUN_FAILED: u8 = 125;
 
 impl From<ApiError> for Failure {
@@ -114,6 +123,8 @@ fn api_code(err: &ApiError) -> u8 {
         | E::TaskSetNotFound => 3,
         // ECS has no code of its own for tasks and definitions that are not there.
         E::InvalidParameter | E::Client if says_not_found(&err.message) => 3,
+        // What was given means several things.
+        E::InvalidParameter if err.message.ends_with("give more digits.") => USAGE,
         E::AccessDenied
         | E::ExpiredToken
         | E::IncompleteSignature
@@ -175,6 +186,13 @@ mod tests {
             (
                 api(ErrorCode::Client, "Unable to describe task definition."),
                 3,
+            ),
+            (
+                api(
+                    ErrorCode::InvalidParameter,
+                    "Several tasks' ids begin with \"a\": give more digits.",
+                ),
+                64,
             ),
             (
                 api(ErrorCode::InvalidParameter, "Tasks cannot be empty."),

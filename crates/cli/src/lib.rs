@@ -7,6 +7,7 @@
 //!   from a pure function, so that tests need no server.
 //! - [`find`] looks for the server: a data folder, or the `AWS_*` variables.
 //! - [`client`] speaks HTTP with it, [`sign`] signs as the AWS clients do.
+//! - `link` finds the server again after it was restarted.
 //! - [`output`] decides about terminals and colour, `table`, `progress` and `escape` write.
 //! - [`failure`] has the exit codes.
 //!
@@ -23,6 +24,7 @@ mod escape;
 pub mod failure;
 pub mod find;
 mod limits;
+mod link;
 mod output;
 mod progress;
 mod sign;

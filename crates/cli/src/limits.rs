@@ -14,12 +14,21 @@ pub(crate) const DATA_FILE_BYTES_MAX: u64 = 1 << 20;
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for the answer of an operation that only reads or decides.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// Time between two looks at a task that is waited for.
-pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// Time between two looks at a task that is waited for: short at first, as a task may be, and each
+/// time twice as long.
+pub(crate) const POLL_MIN: Duration = Duration::from_millis(5);
+pub(crate) const POLL_MAX: Duration = Duration::from_millis(200);
+/// Time between two looks for a server that is gone, likewise.
+pub(crate) const RECONNECT_MIN: Duration = Duration::from_millis(50);
+pub(crate) const RECONNECT_MAX: Duration = Duration::from_secs(1);
+/// Time that a server which is gone has to come back.
+pub(crate) const RECONNECT_TIMEOUT: Duration = Duration::from_secs(300);
 /// Time after which something is worth a sign that it goes on.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// Time that `aws --version` has.
 pub(crate) const AWS_TIMEOUT: Duration = Duration::from_secs(3);
+/// Tasks whose logs are shown at once: each holds a connection of the server.
+pub(crate) const FOLLOWED_MAX: u32 = 100;
 /// Tasks of one RunTask. Source: ECS API.
 pub(crate) const RUN_COUNT_MAX: u32 = 10;
 /// Items of one page and of one Describe call. Source: ECS API.

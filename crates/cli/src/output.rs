@@ -22,7 +22,14 @@ pub(crate) enum Format {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
 pub(crate) struct Shown {
     /// Form of the answer.
-    #[arg(long, short, value_enum, default_value = "table", value_name = "FORM")]
+    #[arg(
+        long,
+        short,
+        value_enum,
+        default_value = "table",
+        value_name = "FORM",
+        global = true
+    )]
     pub(crate) output: Format,
 }
 
@@ -79,6 +86,13 @@ impl Output {
     /// A remark beside the data. A stderr that is gone is not worth an error.
     pub(crate) fn note(&mut self, text: &str) {
         let _ = writeln!(self.err, "{}", escape::block(text));
+    }
+
+    /// What to do next, for a person.
+    pub(crate) fn hint(&mut self, text: &str) {
+        if self.err_is_terminal {
+            self.note(text);
+        }
     }
 
     /// Text that others wrote: harmless on a terminal, as it is in a pipe.

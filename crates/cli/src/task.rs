@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::limits;
 use crate::words::last_part;
 use serde::Deserialize;
 use serde_json::json;
@@ -56,6 +57,12 @@ fn failure_is_not_found(err: &windlass_wire::ApiError) -> bool {
 /// What follows the cluster in a task's ARN.
 pub(crate) fn id(task: &Task) -> &str {
     last_part(text(&task.task_arn))
+}
+
+/// The first digits of the id. The server gives no two known tasks the same.
+pub(crate) fn short(task: &Task) -> &str {
+    let id = id(task);
+    id.get(..limits::SHORT_ID).unwrap_or(id)
 }
 
 pub(crate) fn is_stopped(task: &Task) -> bool {

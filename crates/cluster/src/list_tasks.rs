@@ -1,5 +1,4 @@
-//! ListTasks: a cluster's tasks of one desired status, by id, which is by creation. Filters are
-//! joined by and.
+//! ListTasks: a cluster's tasks of one desired status, by id. Filters are joined by and.
 
 use crate::decision::Answer;
 use crate::reject::Reject;

@@ -364,15 +364,21 @@ fn architecture(template: &Template) -> Option<Attribute> {
     })
 }
 
-/// A new task's id: begins with the time. Tasks of one millisecond differ by chance, which is
-/// made sure of here.
+/// Ids that are tried before one that begins as another task's is taken.
+const FRESH_TRIES: u32 = 64;
+
+/// A new task's id. None of the known tasks begins with the same short digits, so that those which
+/// are shown name one task.
 fn fresh_id(draft: &mut Draft) -> TaskId {
+    let mut tries = 0;
     loop {
-        let random = draft.state.random();
-        let id = TaskId::at(draft.now(), random);
-        if !draft.state.specs.contains_key(&id) {
+        let id = TaskId(draft.state.random());
+        let specs = &draft.state.specs;
+        let is_alike = tries < FRESH_TRIES && specs.range(id.alike()).next().is_some();
+        if !is_alike && !specs.contains_key(&id) {
             return id;
         }
+        tries = tries.saturating_add(1);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use minicbor::{Decode, Encode};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// A point in time: milliseconds since the Unix epoch, UTC.
@@ -82,8 +83,8 @@ macro_rules! id128 {
 }
 
 id128!(
-    /// A task: 32 lower-case hexadecimal digits. Begins with its creation time, so that rows of
-    /// new tasks append.
+    /// A task: 32 lower-case hexadecimal digits, random from the first on, so that a few of them tell
+    /// it from the others.
     TaskId, "32 hexadecimal digits", show_hex, read_hex
 );
 id128!(
@@ -144,10 +145,13 @@ fn read_uuid(text: &str) -> Option<u128> {
 }
 
 impl TaskId {
-    /// `now` in the high 48 bits, `random` in the rest.
-    pub fn at(now: Millis, random: u128) -> TaskId {
-        let time = (now.0.max(0) as u128) & 0xffff_ffff_ffff;
-        TaskId(time << 80 | random & ((1 << 80) - 1))
+    /// Digits that people are shown. No two known tasks begin with the same.
+    pub const SHORT_DIGITS: u32 = 8;
+
+    /// The first and the last id that begin as this one, by [`TaskId::SHORT_DIGITS`].
+    pub fn alike(self) -> RangeInclusive<TaskId> {
+        let rest = u128::MAX >> (4 * Self::SHORT_DIGITS);
+        TaskId(self.0 & !rest)..=TaskId(self.0 | rest)
     }
 }
 
@@ -196,7 +200,7 @@ mod tests {
 
     #[test]
     fn ids_read_what_they_show() {
-        let task = TaskId::at(Millis(1_732_000_000_123), u128::MAX);
+        let task = TaskId(0x3f2a_0000_0000_0000_0000_0000_0000_00aa);
         assert_eq!(task.to_string().parse::<TaskId>(), Ok(task));
         let container = ContainerId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
         assert_eq!(
@@ -216,8 +220,17 @@ mod tests {
     }
 
     #[test]
-    fn later_tasks_sort_later() {
-        assert!(TaskId::at(Millis(1), u128::MAX) < TaskId::at(Millis(2), 0));
+    fn tasks_are_alike_by_their_first_digits() {
+        let task: TaskId = format!("{}{}", "3f2a0001", "7".repeat(24)).parse().unwrap();
+        let alike = task.alike();
+        assert_eq!(
+            alike.start().to_string(),
+            format!("3f2a0001{}", "0".repeat(24))
+        );
+        assert_eq!(
+            alike.end().to_string(),
+            format!("3f2a0001{}", "f".repeat(24))
+        );
     }
 
     #[test]

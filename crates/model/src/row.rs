@@ -109,7 +109,7 @@ kinds! {
 }
 
 impl Key {
-    /// Sorts as its parts do: a family's revisions by number, tasks by creation.
+    /// Sorts as its parts do: a family's revisions by number.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![self.kind()];
         match self {

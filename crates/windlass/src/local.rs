@@ -1,10 +1,10 @@
 //! What the front door needs of this machine: images and logs.
 
+mod reading;
+
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use windlass_agent::Logs;
-use windlass_agent::logs::Reader;
 use windlass_api::local::{
     Answered, ImageName, ImageSummary, Local, LocalError, LogLine, LogQuery,
 };
@@ -13,13 +13,7 @@ use windlass_cluster::Answer;
 use windlass_image::{BadReference, Listed, LoadOptions, Mirrors, PullOptions, Reference, Store};
 use windlass_model::command::{Command, Request};
 use windlass_model::id::{Name, TaskId};
-use windlass_model::status::TaskStatus;
 use windlass_server::Handle;
-
-/// Log lines on their way to one reader.
-const LINES_MAX: usize = 1_024;
-/// How often a followed log is looked at.
-const FOLLOW_EVERY: Duration = Duration::from_millis(100);
 
 pub(crate) struct LocalMachine {
     pub(crate) images: Store,
@@ -27,6 +21,8 @@ pub(crate) struct LocalMachine {
     pub(crate) logs: Logs,
     pub(crate) leader: Handle,
     pub(crate) upload_dir: PathBuf,
+    /// Turns true when the server ends.
+    pub(crate) stop: watch::Receiver<bool>,
 }
 
 fn refused(err: impl std::error::Error) -> LocalError {
@@ -54,6 +50,7 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, windlass_image::Error> + Send + 'static,
 ) -> Result<T, LocalError> {
     match tokio::task::spawn_blocking(work).await {
+        Ok(Err(err @ windlass_image::Error::NotFound(_))) => Err(LocalError::NotFound(chain(&err))),
         Ok(done) => done.map_err(refused),
         Err(err) => Err(LocalError::Failed(format!("the work ended early: {err}"))),
     }
@@ -151,19 +148,16 @@ impl Local for LocalMachine {
         })
     }
 
-    fn read_logs(&self, query: LogQuery) -> Answered<'_, mpsc::Receiver<LogLine>> {
+    fn read_logs(&self, query: LogQuery) -> Answered<'_, mpsc::Receiver<std::io::Result<LogLine>>> {
         Box::pin(async move {
             let containers = self.containers(&query).await?;
-            let (sender, receiver) = mpsc::channel(LINES_MAX);
-            let reading = Reading {
-                logs: self.logs.clone(),
-                leader: self.leader.clone(),
-                task: query.task,
-                follow: query.follow,
-                sender,
-            };
-            tokio::spawn(reading.run(containers, query.tail));
-            Ok(receiver)
+            Ok(reading::start(
+                &self.logs,
+                self.leader.clone(),
+                self.stop.clone(),
+                &query,
+                containers,
+            ))
         })
     }
 
@@ -233,100 +227,4 @@ async fn status(leader: &Handle, task: TaskId) -> Option<windlass_cluster::TaskV
         Ok(Answer::Task(view)) => Some(view),
         _ => None,
     }
-}
-
-/// One reader's way through the logs of a task.
-struct Reading {
-    logs: Logs,
-    leader: Handle,
-    task: TaskId,
-    follow: bool,
-    sender: mpsc::Sender<LogLine>,
-}
-
-impl Reading {
-    async fn run(self, containers: Vec<Name>, tail: Option<usize>) {
-        let mut readers: Vec<(Name, Option<Reader>)> =
-            containers.into_iter().map(|name| (name, None)).collect();
-        let mut lines = self.read(&mut readers);
-        if let Some(tail) = tail {
-            lines = last_of_each(lines, tail);
-        }
-        lines.sort_by(|a, b| a.timestamp.cmp(&b.timestamp));
-        if self.send(lines).await.is_err() {
-            return;
-        }
-        if !self.follow {
-            return;
-        }
-        loop {
-            // Asked before the read: what was written before the end is still read.
-            let ended = status(&self.leader, self.task)
-                .await
-                .is_none_or(|view| view.state.last == TaskStatus::Stopped);
-            let lines = self.read(&mut readers);
-            let idle = lines.is_empty();
-            if self.send(lines).await.is_err() || ended && idle {
-                return;
-            }
-            if idle {
-                tokio::time::sleep(FOLLOW_EVERY).await;
-            }
-        }
-    }
-
-    /// Everything that is there and was not read yet.
-    fn read(&self, readers: &mut [(Name, Option<Reader>)]) -> Vec<LogLine> {
-        let mut lines = Vec::new();
-        for (name, reader) in readers {
-            if reader.is_none() {
-                // Not there yet: the container has not started.
-                *reader = self.logs.open(self.task, name).ok();
-            }
-            let Some(reader) = reader else { continue };
-            loop {
-                match reader.read() {
-                    Ok(records) if records.is_empty() => break,
-                    Ok(records) => lines.extend(records.into_iter().map(|record| LogLine {
-                        container: name.to_string(),
-                        stream: record.stream,
-                        timestamp: record.time,
-                        text: record.text,
-                        partial: record.partial,
-                    })),
-                    Err(err) => {
-                        tracing::warn!(%err, "a log could not be read");
-                        break;
-                    }
-                }
-            }
-        }
-        lines
-    }
-
-    async fn send(&self, lines: Vec<LogLine>) -> Result<(), ()> {
-        for line in lines {
-            self.sender.send(line).await.map_err(|_| ())?;
-        }
-        if self.sender.is_closed() {
-            Err(())
-        } else {
-            Ok(())
-        }
-    }
-}
-
-fn last_of_each(lines: Vec<LogLine>, tail: usize) -> Vec<LogLine> {
-    let mut counts = std::collections::BTreeMap::new();
-    let mut kept: Vec<LogLine> = lines
-        .into_iter()
-        .rev()
-        .filter(|line| {
-            let count = counts.entry(line.container.clone()).or_insert(0_usize);
-            *count += 1;
-            *count <= tail
-        })
-        .collect();
-    kept.reverse();
-    kept
 }

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use windlass_agent::images::stored::Stored;
 use windlass_agent::{Agent, Identity, Logs, Share};
-use windlass_cluster::Answer;
+use windlass_cluster::{Answer, NodeView};
 use windlass_image::{Mirrors, PullOptions};
 use windlass_model::cluster::ContainerInsights;
 use windlass_model::command::{Command, CreateCluster, Request};
@@ -145,6 +145,7 @@ impl Plane {
     pub(crate) async fn join(&self, clusters: &[String]) -> Result<()> {
         let node = self.agent.node().clone();
         self.ask(Command::NodeConnected(Box::new(node))).await?;
+        self.part_from_others().await?;
         if let Err(low @ Refused::DiskLow { .. }) = self.leader.room().await {
             eprintln!("warning: {low}; no cluster is made or joined that was not before");
             return Ok(());
@@ -173,13 +174,29 @@ impl Plane {
             .map_err(|refused| anyhow!("{refused}"))
     }
 
-    /// Tasks that are not STOPPED.
+    /// A node of the state that this machine is not, as after a restore, has no session here: no
+    /// task may be placed on it.
+    async fn part_from_others(&self) -> Result<()> {
+        let nodes = self.nodes().await?;
+        let others = nodes.iter().map(|view| &view.node);
+        for other in others.filter(|other| other.connected && other.id != self.node) {
+            self.ask(Command::NodeDisconnected(other.id)).await?;
+        }
+        Ok(())
+    }
+
+    /// Tasks of this machine that are not STOPPED.
     pub(crate) async fn running(&self) -> Result<usize> {
+        let nodes = self.nodes().await?;
+        let own = nodes.iter().filter(|view| view.node.id == self.node);
+        Ok(own
+            .map(|view| usize::try_from(view.tasks).unwrap_or(usize::MAX))
+            .sum())
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeView>> {
         match self.ask(Command::ListNodes).await? {
-            Answer::Nodes(nodes) => Ok(nodes
-                .iter()
-                .map(|view| usize::try_from(view.tasks).unwrap_or(usize::MAX))
-                .sum()),
+            Answer::Nodes(nodes) => Ok(nodes),
             other => bail!("the leader answered a question about its nodes with {other:?}"),
         }
     }

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use windlass_api::{AccessKey, Keys};
 use windlass_server::Stopped;
@@ -57,14 +57,15 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     plane.join(&options.clusters).await?;
     let upload_dir = data.join("uploads");
     clear(&upload_dir)?;
+    let (stop, stopped) = watch::channel(false);
     let local = LocalMachine {
         images: plane.images.clone(),
         mirrors: options.choices.mirrors.clone(),
         logs: plane.logs.clone(),
         leader: plane.leader.clone(),
         upload_dir,
+        stop: stopped.clone(),
     };
-    let (stop, stopped) = watch::channel(false);
     let door = windlass_api::Options {
         scope: installation.scope(),
         leader: plane.leader.clone(),
@@ -77,6 +78,8 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         }]),
         page_key: page_key(&data)?,
     };
+    // Before anybody may know that it serves: who asks it to end then must be heard.
+    let mut signals = Signals::new()?;
     let mut serving = tokio::spawn(windlass_api::serve(listener, door, stopped));
     let endpoint = Endpoint {
         url: format!("http://{address}"),
@@ -87,7 +90,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     // Without its door the control plane serves nobody: better to end and say why.
     let mut served = None;
     let end = tokio::select! {
-        end = wait(&mut plane) => end,
+        end = wait(&mut signals, &mut plane) => end,
         ended = &mut serving => {
             served = Some(ended);
             Err(anyhow!("the front door ended by itself"))
@@ -175,13 +178,26 @@ fn announce(options: &Options, installation: &Installation, endpoint: &Endpoint)
     eprintln!("  aws ecs list-tasks");
 }
 
+/// What asks it to end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+}
+
 /// A signal, or the end of the leader with its reason.
-async fn wait(plane: &mut Plane) -> Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+async fn wait(signals: &mut Signals, plane: &mut Plane) -> Result<()> {
     tokio::select! {
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
+        _ = signals.interrupt.recv() => Ok(()),
+        _ = signals.terminate.recv() => Ok(()),
         ended = &mut plane.ended => match ended {
             Ok(Stopped::Asked) => Ok(()),
             Ok(stopped) => Err(stopped.into()),

@@ -84,7 +84,13 @@ fn get(address: &str) -> String {
 
 fn log(node: &Node, task: TaskId, container: &str) -> Vec<String> {
     let name = Name::new(container).unwrap();
-    let records = node.agent.logs().open(task, &name).unwrap().read().unwrap();
+    let records = node
+        .agent
+        .logs()
+        .open(task, &name, None)
+        .unwrap()
+        .read()
+        .unwrap();
     records.into_iter().map(|record| record.text).collect()
 }
 

@@ -12,10 +12,10 @@ use windlass_cluster::Answer as Decided;
 use windlass_model::arn::Arn;
 use windlass_model::command::Command;
 use windlass_model::history::{Entry, Event};
-use windlass_model::id::TaskId;
+use windlass_model::id::{Name, TaskId};
 use windlass_model::placement::Refused;
 use windlass_wire::ApiError;
-use windlass_wire::convert::{refusal_reason, stopped_reason};
+use windlass_wire::convert::{identifier, refusal_reason, stopped_reason};
 
 #[derive(Deserialize)]
 struct FindTask {
@@ -61,14 +61,34 @@ pub(super) async fn describe(call: &Call<'_>) -> Result<Answer, ApiError> {
     json(&json!({ "subject": subject, "entries": shown }))
 }
 
+/// Whether there is, or was, what the subject names: it may have no history.
 async fn known(call: &Call<'_>, subject: &str) -> Result<bool, ApiError> {
-    let Some(id) = subject.strip_prefix("task/") else {
-        return Ok(true);
-    };
-    let Ok(task) = id.parse::<TaskId>() else {
+    let Some((kind, name)) = subject.split_once('/') else {
         return Ok(false);
     };
-    Ok(call.ask(Command::FindTask(task.to_string())).await.is_ok())
+    let command = match (kind, Name::new(name), name.parse::<TaskId>()) {
+        ("task", _, Ok(task)) => Command::FindTask(task.to_string()),
+        ("cluster", Ok(name), _) => Command::DescribeClusters(vec![name]),
+        ("node" | "instance", _, _) => Command::ListNodes,
+        ("definition", _, _) if name.contains(':') => {
+            match identifier::definition(call.scope(), name) {
+                Ok(definition) => Command::DescribeTaskDefinition(definition),
+                Err(_) => return Ok(false),
+            }
+        }
+        _ => return Ok(false),
+    };
+    Ok(match call.ask(command).await {
+        Ok(Decided::Clusters { found, .. }) => !found.is_empty(),
+        Ok(Decided::Nodes(nodes)) => nodes.iter().any(|view| {
+            let mut instances = view.instances.iter();
+            match kind {
+                "node" => view.node.id.to_string() == name,
+                _ => instances.any(|instance| instance.id.to_string() == name),
+            }
+        }),
+        found => found.is_ok(),
+    })
 }
 
 fn show(entry: &Entry) -> Value {

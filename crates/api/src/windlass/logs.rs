@@ -41,7 +41,7 @@ pub(super) async fn get(call: &Call<'_>) -> Result<Answer, ApiError> {
         .read_logs(query)
         .await
         .map_err(local_error)?;
-    let frames = unfold(lines, next_frame);
+    let frames = unfold(Some(lines), next_frame);
     Ok(stream(
         200,
         "application/x-ndjson",
@@ -49,22 +49,30 @@ pub(super) async fn get(call: &Call<'_>) -> Result<Answer, ApiError> {
     ))
 }
 
-type Piece = Result<Frame<Bytes>, std::io::Error>;
+type Piece = std::io::Result<Frame<Bytes>>;
 
-/// What is ready goes out as one frame.
+/// Lines that go out as one frame at most.
+const LINES_PER_FRAME: usize = 64;
+
+/// What is ready goes out as one frame; after an error nothing does.
 async fn next_frame(
-    mut lines: mpsc::Receiver<LogLine>,
-) -> Option<(Piece, mpsc::Receiver<LogLine>)> {
+    lines: Option<mpsc::Receiver<std::io::Result<LogLine>>>,
+) -> Option<(Piece, Option<mpsc::Receiver<std::io::Result<LogLine>>>)> {
+    let mut lines = lines?;
     let mut ready = Vec::new();
-    if lines.recv_many(&mut ready, 256).await == 0 {
+    if lines.recv_many(&mut ready, LINES_PER_FRAME).await == 0 {
         return None;
     }
     let mut text = Vec::new();
-    for line in &ready {
-        if let Err(err) = serde_json::to_writer(&mut text, line) {
-            return Some((Err(err.into()), lines));
+    for line in ready {
+        let line = line.and_then(|line| {
+            serde_json::to_writer(&mut text, &line)?;
+            text.push(b'\n');
+            Ok(())
+        });
+        if let Err(err) = line {
+            return Some((Err(err), None));
         }
-        text.push(b'\n');
     }
-    Some((Ok(Frame::data(text.into())), lines))
+    Some((Ok(Frame::data(text.into())), Some(lines)))
 }

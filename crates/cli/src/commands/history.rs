@@ -1,11 +1,13 @@
 //! `history`: what happened to a task, and when.
 
 use super::Context;
+use super::thing::{self, Thing};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::{Format, Shown};
 use crate::table::Table;
-use crate::{task, words};
+use crate::task::{self, text};
+use crate::words::{self, last_part};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -19,7 +21,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct HistoryArgs {
-    /// A task; or cluster/NAME, instance/ID, node/ID, definition/FAMILY:REVISION.
+    /// A task; or any other thing by its name, or as KIND/NAME like `windlass describe` takes it.
     #[arg(value_name = "TASK")]
     subject: String,
     #[command(flatten)]
@@ -62,14 +64,7 @@ impl Entry {
 
 pub(crate) async fn run(args: HistoryArgs, context: &mut Context<'_>) -> Result<(), Failure> {
     let client = context.client()?;
-    let others = ["cluster/", "instance/", "node/", "definition/"];
-    let subject = match others.iter().any(|kind| args.subject.starts_with(kind)) {
-        true => args.subject,
-        false => format!(
-            "task/{}",
-            task::id(&task::find(&client, &args.subject).await?)
-        ),
-    };
+    let subject = subject(&client, &args.subject).await?;
     let entries = entries(&client, &subject).await?;
     match args.shown.output {
         Format::Table => context
@@ -82,6 +77,34 @@ pub(crate) async fn run(args: HistoryArgs, context: &mut Context<'_>) -> Result<
                 .json(&json!({ "subject": subject, "entries": shown }))
         }
     }
+}
+
+/// What history calls the thing that is meant.
+async fn subject(client: &Client, name: &str) -> Result<String, Failure> {
+    let of_arn = |arn: &Option<String>| last_part(text(arn)).to_owned();
+    let thing = match thing::find(client, name).await {
+        // History is kept for longer than the task itself: by its whole id it is still found.
+        Err(failure) if failure.exit_code() == 3 => match whole_id(name) {
+            Some(id) => return Ok(format!("task/{id}")),
+            None => return Err(failure),
+        },
+        thing => thing?,
+    };
+    Ok(match thing {
+        Thing::Task(it) => format!("task/{}", task::id(&it)),
+        Thing::Definition(it) => format!("definition/{}", of_arn(&it.task_definition_arn)),
+        Thing::Cluster(it) => format!("cluster/{}", text(&it.cluster_name)),
+        Thing::Instance(it, _) => format!("instance/{}", of_arn(&it.container_instance_arn)),
+        Thing::Node(it) => format!("node/{}", it.id),
+    })
+}
+
+/// The id, where a task is named by nothing shorter.
+fn whole_id(name: &str) -> Option<&str> {
+    let is_task = !name.contains('/') || name.contains("task/");
+    let id = last_part(name);
+    let is_whole = id.len() == 32 && id.bytes().all(|digit| digit.is_ascii_hexdigit());
+    (is_task && is_whole).then_some(id)
 }
 
 /// The entries of a subject, oldest first.

@@ -90,7 +90,14 @@ pub(crate) async fn run(args: ImagesArgs, context: &mut Context<'_>) -> Result<(
             return match format {
                 Format::Json => context.out.json(&answer),
                 Format::Table => {
-                    let table = list(read(answer)?);
+                    let listed = read(answer)?;
+                    if listed.images.is_empty() {
+                        context.out.hint(
+                            "no image is here; `windlass images load ARCHIVE` or `windlass images \
+                             pull IMAGE` brings one, and a task pulls what it needs",
+                        );
+                    }
+                    let table = list(listed);
                     context.out.lines(&table.render(context.out.colour))
                 }
             };
@@ -106,7 +113,10 @@ pub(crate) async fn run(args: ImagesArgs, context: &mut Context<'_>) -> Result<(
             client
                 .windlass("RemoveImage", &json!({ "image": image }))
                 .await?;
-            return Ok(());
+            return match format {
+                Format::Json => context.out.json(&json!({ "removed": image })),
+                Format::Table => Ok(()),
+            };
         }
         Action::ImportRootfs { name, directory } => {
             let what = format!("find the folder {}", directory.display());

@@ -1,8 +1,12 @@
 //! `logs`: what the containers of a task wrote.
 
+mod records;
+
+pub(crate) use records::{Next, Query, Records};
+
 use super::Context;
-use crate::client::{Client, Pieces};
 use crate::failure::Failure;
+use crate::link::GONE;
 use crate::output::{Format, Output, Shown};
 use crate::task;
 use serde::{Deserialize, Serialize};
@@ -50,8 +54,8 @@ pub(crate) struct Record {
 }
 
 pub(crate) async fn run(args: LogsArgs, context: &mut Context<'_>) -> Result<(), Failure> {
-    let client = context.client()?;
-    let found = task::find(&client, &args.task).await?;
+    let link = context.link()?;
+    let found = task::find(&link.client, &args.task).await?;
     let containers = found
         .containers
         .iter()
@@ -68,19 +72,28 @@ pub(crate) async fn run(args: LogsArgs, context: &mut Context<'_>) -> Result<(),
             containers.join(", ")
         )));
     }
-    let query = Query {
-        tail: args.tail,
-        follow: args.follow,
-        container: args.container.as_deref(),
-    };
-    let mut pieces = open(&client, task::id(&found), &query).await?;
     let mut printer = Printer::new(
         "",
         containers.len() > 1 && args.container.is_none(),
         args.timestamps,
     );
-    while let Some(records) = pieces.next_records::<Record>().await? {
-        for record in &records {
+    let query = Query {
+        task: task::id(&found).to_owned(),
+        tail: args.tail,
+        follow: args.follow,
+        container: args.container,
+    };
+    let mut records = Records::new(link, query);
+    loop {
+        let some = match records.next().await? {
+            Next::Records(some) => some,
+            Next::Gone => {
+                context.out.note(GONE);
+                continue;
+            }
+            Next::End(_) => return printer.end(&mut context.out),
+        };
+        for record in &some {
             match args.shown.output {
                 Format::Json => context.out.line(&json!(record).to_string())?,
                 Format::Table => printer.print(&mut context.out, record, false)?,
@@ -88,23 +101,6 @@ pub(crate) async fn run(args: LogsArgs, context: &mut Context<'_>) -> Result<(),
         }
         context.out.flush()?;
     }
-    printer.end(&mut context.out)
-}
-
-pub(crate) struct Query<'a> {
-    pub(crate) tail: Option<u32>,
-    pub(crate) follow: bool,
-    pub(crate) container: Option<&'a str>,
-}
-
-/// Asks for the logs of the task with this whole id.
-pub(crate) async fn open(client: &Client, id: &str, query: &Query<'_>) -> Result<Pieces, Failure> {
-    let containers: Vec<&str> = query.container.into_iter().collect();
-    let mut request = json!({ "task": id, "containers": containers, "follow": query.follow });
-    if let (Some(tail), Some(members)) = (query.tail, request.as_object_mut()) {
-        members.insert("tail".to_owned(), tail.into());
-    }
-    client.stream("GetLogs", &request).await
 }
 
 /// Makes lines of records.

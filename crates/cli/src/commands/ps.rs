@@ -56,6 +56,15 @@ pub(crate) async fn run(args: PsArgs, context: &mut Context<'_>) -> Result<(), F
             context.out.json(&value)
         }
         Format::Table => {
+            if tasks.is_empty() {
+                context.out.hint(match args.all {
+                    true => "no task is known; `windlass run FILE` starts one",
+                    false => {
+                        "no task runs; `windlass run FILE` starts one, `windlass ps -a` shows \
+                              those that have stopped"
+                    }
+                });
+            }
             let now = jiff::Timestamp::now().as_millisecond();
             let table = list(&tasks, client.host(), now);
             context.out.lines(&table.render(context.out.colour))
@@ -146,7 +155,7 @@ fn list(tasks: &[Task], host: &str, now_ms: i64) -> Table {
             addresses(task, host),
             age.unwrap_or_default(),
             exit_codes(task),
-            text(&task.stopped_reason).to_owned(),
+            reason(task),
         ]);
     }
     table
@@ -158,6 +167,20 @@ fn addresses(task: &Task, host: &str) -> String {
         true => String::new(),
         false => task::addresses(task, host).join(","),
     }
+}
+
+/// Why it stopped, and what a container has to say of its own end.
+fn reason(task: &Task) -> String {
+    let of_containers = task.containers.iter().flatten();
+    let reasons = of_containers.filter_map(|container| container.reason.as_deref());
+    let mut shown = vec![text(&task.stopped_reason)];
+    for reason in reasons {
+        if !shown.iter().any(|known| known.contains(reason)) {
+            shown.push(reason);
+        }
+    }
+    shown.retain(|reason| !reason.is_empty());
+    shown.join("; ")
 }
 
 /// The code of the only container, or `name=code` of each that has one.
@@ -200,7 +223,7 @@ mod tests {
                 "clusterArn": format!("{arn}cluster/default"), "healthStatus": "UNKNOWN",
                 "taskDefinitionArn": format!("{arn}task-definition/job:1"), "launchType": "FARGATE",
                 "createdAt": 1000.0, "stoppedReason": "Essential container in task exited",
-                "containers": [{ "name": "a", "exitCode": 137 }, { "name": "b", "exitCode": 0 }, { "name": "c" }],
+                "containers": [{ "name": "a", "exitCode": 137, "reason": "OutOfMemoryError: killed" }, { "name": "b", "exitCode": 0 }, { "name": "c" }],
             },
         ]);
         let tasks: Vec<Task> = serde_json::from_value(tasks).unwrap();
@@ -209,7 +232,7 @@ mod tests {
             [
                 "TASK       CLUSTER  DEFINITION  STATUS   HEALTH   LAUNCH   ADDRESSES           AGE  EXIT       REASON",
                 "3f2a0000a  default  web:3       RUNNING  HEALTHY  EC2      127.0.0.1:8080->80  90s  -          -",
-                "3f2a0000b  default  job:1       STOPPED  -        FARGATE  -                   90s  a=137,b=0  Essential container in task exited",
+                "3f2a0000b  default  job:1       STOPPED  -        FARGATE  -                   90s  a=137,b=0  Essential container in task exited; OutOfMemoryError: killed",
             ]
         );
     }

@@ -29,10 +29,13 @@ pub struct RegisterArgs {
 pub(crate) async fn run(args: RegisterArgs, context: &mut Context<'_>) -> Result<(), Failure> {
     let client = context.client()?;
     let definition = register(&args.file, &client, &mut context.out).await?;
+    let name = last_part(text(&definition.task_definition_arn)).to_owned();
     match args.shown.output {
-        Format::Table => context
-            .out
-            .line(last_part(text(&definition.task_definition_arn))),
+        Format::Table => {
+            context.out.line(&name)?;
+            context.out.hint(&format!("next: `windlass run {name}`"));
+            Ok(())
+        }
         Format::Json => {
             let mut value = serde_json::json!({ "taskDefinition": definition });
             readable_times(&mut value);

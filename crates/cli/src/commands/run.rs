@@ -1,6 +1,7 @@
 //! `run`: starts tasks; in the foreground with their logs, until they end.
 
 mod follow;
+mod override_file;
 
 use super::{Context, register, stop};
 use crate::client::Client;
@@ -10,6 +11,7 @@ use crate::output::{Format, Shown, readable_times};
 use crate::task::{self, text};
 use crate::words::last_part;
 use clap::ValueEnum;
+use follow::Interrupts;
 use serde_json::json;
 use std::path::Path;
 use windlass_wire::ops;
@@ -25,6 +27,7 @@ Examples:
   windlass run web.json                       register a file and run it, with its logs
   windlass run web:3 --detach --count 2       run what is registered, and return
   windlass run job --env STAGE=test -- ./job --once
+  windlass run job --override '{\"containerOverrides\":[{\"name\":\"app\",\"memory\":512}]}'
   windlass run web.json --launch-type FARGATE
 
 In the foreground Ctrl-C stops the tasks, and a second one leaves them. The exit code is the
@@ -50,7 +53,7 @@ pub struct RunArgs {
     #[arg(long, value_enum, ignore_case = true, value_name = "TYPE")]
     launch_type: Option<Launch>,
     /// A variable of the container; may be given several times.
-    #[arg(long = "env", short, value_name = "NAME=VALUE", value_parser = variable)]
+    #[arg(long = "env", short = 'e', value_name = "NAME=VALUE", value_parser = variable)]
     pub(crate) vars: Vec<(String, String)>,
     /// In place of the container's command; the rest of the line.
     #[arg(long, num_args = 1.., allow_hyphen_values = true, value_name = "WORD", conflicts_with = "last")]
@@ -61,6 +64,10 @@ pub struct RunArgs {
     /// Memory in place of the task's, in MiB.
     #[arg(long, value_name = "MIB")]
     memory: Option<u32>,
+    /// What RunTask takes as its overrides, as JSON or in a file://PATH; --env, --cpu, --memory and
+    /// the command come on top.
+    #[arg(long, visible_alias = "override", value_name = "JSON")]
+    overrides: Option<String>,
     /// Group of the tasks [default: family:FAMILY].
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
@@ -113,12 +120,15 @@ pub(crate) async fn run(args: RunArgs, context: &mut Context<'_>) -> Result<u8, 
         let why = "--output json is for --detach: in the foreground the output is the container's";
         return Err(Failure::Usage(why.to_owned()));
     }
-    foreground(&args, context)
-        .await
-        .map_err(|failure| match failure {
-            Failure::Interrupted => Failure::Interrupted,
-            failure => Failure::Run(Box::new(failure)),
-        })
+    if args.count > limits::FOLLOWED_MAX {
+        return Err(Failure::Usage(format!(
+            "--count {}: the logs of at most {} tasks are shown at once; with --detach there may be \
+             more",
+            args.count,
+            limits::FOLLOWED_MAX
+        )));
+    }
+    foreground(&args, context).await
 }
 
 async fn detached(args: &RunArgs, context: &mut Context<'_>) -> Result<(), Failure> {
@@ -137,17 +147,25 @@ async fn detached(args: &RunArgs, context: &mut Context<'_>) -> Result<(), Failu
             context.out.json(&value)?;
         }
     }
-    started.failure().map_or(Ok(()), Err)
+    if let Some(task) = started.tasks.first() {
+        let id = task::short(task);
+        context.out.hint(&format!(
+            "next: `windlass logs -f {id}`, `windlass describe {id}`, `windlass stop {id}`"
+        ));
+    }
+    started.failure(true).map_or(Ok(()), Err)
 }
 
 async fn foreground(args: &RunArgs, context: &mut Context<'_>) -> Result<u8, Failure> {
-    let client = context.client()?;
-    let definition = definition(args, &client, context).await?;
-    let started = start(args, &definition, &client).await?;
-    if let Some(failure) = started.failure() {
+    let link = context.link()?;
+    let definition = definition(args, &link.client, context).await?;
+    // From here on Ctrl-C is for the tasks, also for one that is only being started.
+    let mut interrupts = Interrupts::new()?;
+    let started = start(args, &definition, &link.client).await?;
+    if let Some(failure) = started.failure(false) {
         for task in &started.tasks {
             let reason = Some("not all tasks of the same run could be placed");
-            if let Err(err) = stop::stop(&client, task, reason).await {
+            if let Err(err) = stop::stop(&link.client, task, reason).await {
                 context
                     .out
                     .note(&format!("windlass: {}: {err}", task::id(task)));
@@ -155,14 +173,20 @@ async fn foreground(args: &RunArgs, context: &mut Context<'_>) -> Result<u8, Fai
         }
         return Err(failure);
     }
+    let name = args.name.as_deref();
     follow::follow(
-        &client,
+        link,
         &definition,
         started.tasks,
-        args.name.as_deref(),
+        name,
+        &mut interrupts,
         context,
     )
     .await
+    .map_err(|failure| match failure {
+        Failure::Interrupted => Failure::Interrupted,
+        failure => Failure::Run(Box::new(failure)),
+    })
 }
 
 /// Registers a file, or looks a definition up.
@@ -189,28 +213,45 @@ fn is_file(source: &str) -> bool {
 }
 
 /// What RunTask did, over all its calls.
-#[derive(Default)]
 struct Started {
+    wanted: u32,
     tasks: Vec<Task>,
     failures: Vec<Unplaced>,
+    /// Why a later call was refused.
+    refused: Option<Failure>,
 }
 
 impl Started {
-    fn failure(&self) -> Option<Failure> {
+    /// That fewer tasks run than were wanted; `goes_on` is whether those that were started do.
+    fn failure(&self, goes_on: bool) -> Option<Failure> {
+        let started = self.tasks.len();
+        let missing = usize::try_from(self.wanted).ok()?.saturating_sub(started);
+        let rest = match (started, goes_on) {
+            (0, _) => String::new(),
+            (n, true) => format!("; the other {n} run"),
+            (n, false) => format!("; the other {n} are stopped"),
+        };
+        let all = self.wanted;
+        if let Some(refused) = &self.refused {
+            let text = format!("{missing} of {all} tasks were not started: {refused}{rest}");
+            return Some(match refused.is_gone() {
+                true => Failure::Unreachable(text),
+                false => Failure::Failed(text),
+            });
+        }
         let first = self.failures.first()?;
-        let reasons: Vec<String> = self.failures.iter().map(why_not).collect();
-        let all = self.failures.len().saturating_add(self.tasks.len());
+        // One for each machine that was looked at, and alike on many.
+        let mut reasons: Vec<String> = self.failures.iter().map(why_not).collect();
+        reasons.sort();
+        reasons.dedup();
         let mend = match first.reason.as_deref().unwrap_or_default() {
             "RESOURCE:MEMORY" | "RESOURCE:CPU" => "`windlass nodes` shows what is left",
-            "RESOURCE:PORTS" => {
-                "another task or program has the host port: `windlass ps` and `ss -lntu` show which"
-            }
+            "RESOURCE:PORTS" => "another task has the host port: `windlass ps` shows which",
             "AGENT" => "the node is not connected: `windlass nodes` shows it",
             _ => "`windlass nodes` shows what there is",
         };
         Some(Failure::NotPlaced(format!(
-            "{} of {all} tasks could not be placed: {}; {mend}",
-            self.failures.len(),
+            "{missing} of {all} tasks could not be placed: {}{rest}; {mend}",
             reasons.join(", ")
         )))
     }
@@ -224,29 +265,61 @@ fn why_not(failure: &Unplaced) -> String {
     }
 }
 
-/// Starts the tasks, as many at once as ECS allows.
+/// Starts the tasks, as many at once as ECS allows, until some find no place.
+///
+/// # Errors
+/// The first call is refused.
 async fn start(
     args: &RunArgs,
     definition: &TaskDefinition,
     client: &Client,
 ) -> Result<Started, Failure> {
     let mut request = request(args, definition)?;
-    let mut started = Started::default();
+    let mut started = Started {
+        wanted: args.count,
+        tasks: Vec::new(),
+        failures: Vec::new(),
+        refused: None,
+    };
     let mut left = args.count;
     while left > 0 && started.failures.is_empty() {
         let count = left.min(limits::RUN_COUNT_MAX);
         request.count = i32::try_from(count).ok();
-        let answer = client.call(&request).await?;
-        started.tasks.extend(answer.tasks.unwrap_or_default());
-        started.failures.extend(answer.failures.unwrap_or_default());
-        left -= count;
+        match client.call(&request).await {
+            Ok(answer) => {
+                started.tasks.extend(answer.tasks.unwrap_or_default());
+                started.failures.extend(answer.failures.unwrap_or_default());
+            }
+            Err(failure) if started.tasks.is_empty() => return Err(explained(failure, args)),
+            Err(failure) => {
+                started.refused = Some(failure);
+                break;
+            }
+        }
+        left = left.saturating_sub(count);
     }
-    if started.tasks.is_empty() && started.failures.is_empty() {
+    let answered = started.tasks.len().saturating_add(started.failures.len());
+    if answered == 0 {
         return Err(Failure::Failed(
             "RunTask: the answer has neither tasks nor failures".to_owned(),
         ));
     }
     Ok(started)
+}
+
+/// ECS's sentence, and what to do here.
+fn explained(failure: Failure, args: &RunArgs) -> Failure {
+    let Failure::Api(mut err) = failure else {
+        return failure;
+    };
+    if err.message.starts_with("No Container Instances were found") {
+        let cluster = args.cluster.as_deref().unwrap_or("default");
+        err.message.push_str(&format!(
+            " `windlass nodes add --cluster {cluster}` makes this machine one of its instances; \
+             --launch-type FARGATE needs none"
+        ));
+    }
+    Failure::Api(err)
 }
 
 fn request(args: &RunArgs, definition: &TaskDefinition) -> Result<ops::RunTaskRequest, Failure> {
@@ -277,30 +350,49 @@ fn request(args: &RunArgs, definition: &TaskDefinition) -> Result<ops::RunTaskRe
     })
 }
 
+/// What --overrides says, with the single arguments on top.
 fn overrides(args: &RunArgs, definition: &TaskDefinition) -> Result<Option<TaskOverride>, Failure> {
+    let mut given = match &args.overrides {
+        Some(text) => override_file::read(text)?,
+        None => TaskOverride::default(),
+    };
     let container = container(args, definition)?;
     let changed = !args.vars.is_empty() || !args.words().is_empty();
-    let override_of = |name: &str| ContainerOverride {
-        name: Some(name.to_owned()),
-        command: (!args.words().is_empty()).then(|| args.words().to_vec()),
-        environment: (!args.vars.is_empty()).then(|| {
-            let pair = |(name, value): &(String, String)| KeyValuePair {
-                name: Some(name.clone()),
-                value: Some(value.clone()),
-            };
-            args.vars.iter().map(pair).collect()
-        }),
-        ..Default::default()
-    };
-    let given = TaskOverride {
-        container_overrides: container
-            .filter(|_| changed)
-            .map(|name| vec![override_of(name)]),
-        cpu: args.cpu.map(|units| units.to_string()),
-        memory: args.memory.map(|mib| mib.to_string()),
-        ..Default::default()
-    };
+    if let Some(name) = container.filter(|_| changed) {
+        let all = given.container_overrides.get_or_insert_default();
+        let at = all.iter().position(|it| it.name.as_deref() == Some(name));
+        let at = at.unwrap_or_else(|| {
+            all.push(ContainerOverride {
+                name: Some(name.to_owned()),
+                ..Default::default()
+            });
+            all.len().saturating_sub(1)
+        });
+        if let Some(of_container) = all.get_mut(at) {
+            change(of_container, args);
+        }
+    }
+    if let Some(units) = args.cpu {
+        given.cpu = Some(units.to_string());
+    }
+    if let Some(mib) = args.memory {
+        given.memory = Some(mib.to_string());
+    }
     Ok((given != TaskOverride::default()).then_some(given))
+}
+
+fn change(of_container: &mut ContainerOverride, args: &RunArgs) {
+    if !args.words().is_empty() {
+        of_container.command = Some(args.words().to_vec());
+    }
+    for (name, value) in &args.vars {
+        let all = of_container.environment.get_or_insert_default();
+        all.retain(|it| it.name.as_ref() != Some(name));
+        all.push(KeyValuePair {
+            name: Some(name.clone()),
+            value: Some(value.clone()),
+        });
+    }
 }
 
 /// The container that the arguments are about.

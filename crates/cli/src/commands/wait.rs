@@ -1,9 +1,9 @@
 //! `wait`: until a task runs, or has stopped.
 
 use super::Context;
-use crate::client::Client;
 use crate::failure::Failure;
 use crate::limits;
+use crate::link::{GONE, Link, Pauses};
 use crate::progress::Progress;
 use crate::task::{self, text};
 use clap::ValueEnum;
@@ -38,39 +38,37 @@ pub(crate) enum Wanted {
 }
 
 pub(crate) async fn run(args: WaitArgs, context: &mut Context<'_>) -> Result<(), Failure> {
-    let client = context.client()?;
-    let wanted = args.status;
+    let mut link = context.link()?;
+    let (name, wanted) = (&args.task, args.status);
+    // The whole id: of what was given, another task may begin with it by then.
+    let id = task::id(&task::find(&link.client, name).await?).to_owned();
     let progress = Progress::spinner(&context.out, "waiting");
-    let waited = until(&client, &args.task, |task| is_reached(task, wanted));
-    let waited = progress
-        .during(tokio::time::timeout(
-            Duration::from_secs(args.timeout),
-            waited,
-        ))
-        .await;
-    match waited {
-        Ok(task) => match task? {
-            task if wanted == Wanted::Running && task::is_stopped(&task) => {
-                let reason = text(&task.stopped_reason);
-                let name = &args.task;
-                Err(Failure::Failed(format!(
-                    "{name} has stopped ({reason}): `windlass why {name}` tells more"
-                )))
-            }
-            _ => Ok(()),
-        },
-        Err(_) => Err(Failure::TimedOut(format!(
-            "{} was not {} after {} seconds: `windlass describe {}` shows its state",
-            args.task,
-            text(
-                &wanted
-                    .to_possible_value()
-                    .map(|it| it.get_name().to_owned())
-            ),
+    let out = &mut context.out;
+    let waited = progress.during(tokio::time::timeout(
+        Duration::from_secs(args.timeout),
+        until(
+            &mut link,
+            &id,
+            |task| is_reached(task, wanted),
+            || out.note(GONE),
+        ),
+    ));
+    let Ok(task) = waited.await else {
+        let wanted = wanted.to_possible_value();
+        return Err(Failure::TimedOut(format!(
+            "{name} was not {} after {} seconds: `windlass describe {name}` shows its state",
+            text(&wanted.map(|it| it.get_name().to_owned())),
             args.timeout,
-            args.task
-        ))),
+        )));
+    };
+    let task = task?;
+    if wanted == Wanted::Running && task::is_stopped(&task) {
+        let reason = text(&task.stopped_reason);
+        return Err(Failure::Failed(format!(
+            "{name} has stopped ({reason}): `windlass why {name}` tells more"
+        )));
     }
+    Ok(())
 }
 
 /// A task that stopped will never run: that is an end of waiting too.
@@ -79,17 +77,24 @@ fn is_reached(task: &Task, wanted: Wanted) -> bool {
     running || task::is_stopped(task)
 }
 
-/// Looks at a task until `is_done`.
-pub(crate) async fn until(
-    client: &Client,
-    name: &str,
+/// Looks at a task until `is_done`; `gone` is called each time the server is gone, and waited for.
+async fn until(
+    link: &mut Link,
+    id: &str,
     is_done: impl Fn(&Task) -> bool,
+    mut gone: impl FnMut(),
 ) -> Result<Task, Failure> {
+    let mut pauses = Pauses::new(limits::POLL_MIN, limits::POLL_MAX);
     loop {
-        let task = task::find(client, name).await?;
-        if is_done(&task) {
-            return Ok(task);
+        match task::find(&link.client, id).await {
+            Ok(task) if is_done(&task) => return Ok(task),
+            Ok(_) => pauses.next().await,
+            Err(failure) => {
+                if failure.is_gone() {
+                    gone();
+                }
+                link.mend(failure).await?;
+            }
         }
-        tokio::time::sleep(limits::POLL_INTERVAL).await;
     }
 }

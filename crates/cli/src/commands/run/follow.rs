@@ -1,75 +1,62 @@
 //! Stays with tasks until they have ended: shows their logs, passes on Ctrl-C, finds the exit code.
 
-use crate::client::Client;
 use crate::commands::history::{self, Entry};
-use crate::commands::logs::{self, Printer, Query, Record};
-use crate::commands::wait::until;
+use crate::commands::logs::{Next, Printer, Query, Record, Records};
 use crate::commands::{Context, stop};
 use crate::failure::{Failure, RUN_FAILED};
+use crate::link::{GONE, Link};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::task::{self, text};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use windlass_wire::shapes::task::Task;
 use windlass_wire::shapes::task_definition::TaskDefinition;
 
-/// Records between the readers of the tasks' logs and the printer.
-const RECORDS: usize = 64;
+/// Messages between those who ask the server and the printer.
+const MESSAGES: usize = 64;
 
-type Records = (usize, Vec<Record>);
+/// What there is to say of a task.
+enum Message {
+    /// Of the task at this place.
+    Records(usize, Vec<Record>),
+    /// The server is gone, and waited for.
+    Gone,
+    Note(String),
+}
 
 /// Shows the tasks' logs until all have stopped. The exit code of the first task whose code is not 0.
 pub(super) async fn follow(
-    client: &Client,
+    mut link: Link,
     definition: &TaskDefinition,
     tasks: Vec<Task>,
     container: Option<&str>,
+    interrupts: &mut Interrupts,
     context: &mut Context<'_>,
 ) -> Result<u8, Failure> {
-    let mut interrupts = Interrupts::new()?;
-    let several = definition
-        .container_definitions
-        .as_ref()
-        .is_some_and(|all| all.len() > 1);
-    let mut printers: Vec<Printer> = tasks
-        .iter()
-        .map(|task| printer(task, several, tasks.len() > 1))
-        .collect();
-    let (sender, mut receiver) = mpsc::channel(RECORDS);
-    let mut readers = tokio::task::JoinSet::new();
+    let (sender, receiver) = mpsc::channel(MESSAGES);
+    let mut readers = JoinSet::new();
     for (at, task) in tasks.iter().enumerate() {
-        let (client, id, sender) = (client.clone(), task::id(task).to_owned(), sender.clone());
-        readers.spawn(async move { (at, read(&client, &id, at, &sender).await) });
+        let (link, id, sender) = (link.clone(), task::id(task).to_owned(), sender.clone());
+        readers.spawn(async move { (at, read(link, id, at, sender).await) });
     }
+    let containers = definition.container_definitions.iter().flatten().count();
+    let shown = Shown {
+        printers: tasks
+            .iter()
+            .map(|task| printer(task, containers > 1, tasks.len() > 1))
+            .collect(),
+        is_gone_told: false,
+    };
+    let stopper = Stopper {
+        link: link.clone(),
+        tasks,
+        sender: Some(sender.downgrade()),
+        work: JoinSet::new(),
+    };
     drop(sender);
-    let progress = Progress::spinner(&context.out, "starting");
-    let first = progress.during(async {
-        tokio::select! {
-            records = receiver.recv() => Ok(records),
-            () = interrupts.next() => Err(()),
-        }
-    });
-    let mut asked = false;
-    match first.await {
-        Ok(Some(records)) => print(&mut printers, &mut context.out, records)?,
-        Ok(None) => {}
-        Err(()) => asked = interrupt(client, &tasks, asked, &mut context.out).await?,
-    }
-    loop {
-        tokio::select! {
-            records = receiver.recv() => match records {
-                Some(records) => print(&mut printers, &mut context.out, records)?,
-                None => break,
-            },
-            () = interrupts.next() => {
-                asked = interrupt(client, &tasks, asked, &mut context.out).await?;
-            }
-        }
-    }
-    for printer in &mut printers {
-        printer.end(&mut context.out)?;
-    }
+    show(receiver, shown, stopper, interrupts, context).await?;
     let mut ended: Vec<(usize, Result<Task, Failure>)> = Vec::new();
     while let Some(done) = readers.join_next().await {
         ended.push(done.map_err(|err| Failure::Failed(format!("follow a task: {err}")))?);
@@ -78,104 +65,176 @@ pub(super) async fn follow(
     let mut code = 0;
     for (_, task) in ended {
         let task = task?;
-        let of_task = exit_code(client, definition, &task, container, &mut context.out).await?;
+        let of_task = exit_code(&mut link, definition, &task, container, &mut context.out).await?;
         code = if code == 0 { of_task } else { code };
     }
     Ok(code)
 }
 
-fn printer(task: &Task, several_containers: bool, several_tasks: bool) -> Printer {
-    let id = task::id(task);
-    let short = id.get(..crate::limits::SHORT_ID).unwrap_or(id);
-    Printer::new(
-        if several_tasks { short } else { "" },
-        several_containers,
-        false,
-    )
-}
-
-fn print(
-    printers: &mut [Printer],
-    out: &mut Output,
-    (at, records): Records,
+/// Prints until nobody has anything to say any more.
+async fn show(
+    mut receiver: mpsc::Receiver<Message>,
+    mut shown: Shown,
+    mut stopper: Stopper,
+    interrupts: &mut Interrupts,
+    context: &mut Context<'_>,
 ) -> Result<(), Failure> {
-    if let Some(printer) = printers.get_mut(at) {
-        for record in &records {
-            printer.print(out, record, true)?;
+    let progress = Progress::spinner(&context.out, "starting");
+    let mut first = Some(progress.during(next(&mut receiver, interrupts)).await);
+    loop {
+        let event = match first.take() {
+            Some(event) => event,
+            None => next(&mut receiver, interrupts).await,
+        };
+        match event {
+            Event::Message(message) => shown.print(&mut context.out, message)?,
+            Event::Interrupt => stopper.interrupt(&mut context.out)?,
+            Event::End => break,
         }
     }
-    out.flush()
+    for printer in &mut shown.printers {
+        printer.end(&mut context.out)?;
+    }
+    Ok(())
+}
+
+enum Event {
+    Message(Message),
+    Interrupt,
+    End,
+}
+
+async fn next(receiver: &mut mpsc::Receiver<Message>, interrupts: &mut Interrupts) -> Event {
+    tokio::select! {
+        message = receiver.recv() => message.map_or(Event::End, Event::Message),
+        () = interrupts.next() => Event::Interrupt,
+    }
+}
+
+fn printer(task: &Task, several_containers: bool, several_tasks: bool) -> Printer {
+    let label = if several_tasks { task::short(task) } else { "" };
+    Printer::new(label, several_containers, false)
+}
+
+/// What the terminal shows.
+struct Shown {
+    /// Of each task.
+    printers: Vec<Printer>,
+    is_gone_told: bool,
+}
+
+impl Shown {
+    fn print(&mut self, out: &mut Output, message: Message) -> Result<(), Failure> {
+        match message {
+            Message::Records(at, records) => {
+                if let Some(printer) = self.printers.get_mut(at) {
+                    for record in &records {
+                        printer.print(out, record, true)?;
+                    }
+                }
+                self.is_gone_told = false;
+            }
+            // All tasks' readers tell it.
+            Message::Gone if self.is_gone_told => {}
+            Message::Gone => {
+                out.note(GONE);
+                self.is_gone_told = true;
+            }
+            Message::Note(note) => out.note(&note),
+        }
+        out.flush()
+    }
 }
 
 /// The first interrupt stops the tasks, the second leaves them as they are.
-async fn interrupt(
-    client: &Client,
-    tasks: &[Task],
-    asked: bool,
-    out: &mut Output,
-) -> Result<bool, Failure> {
-    if asked {
-        out.note("windlass: left before the tasks have stopped; `windlass ps -a` shows them");
-        return Err(Failure::Interrupted);
+struct Stopper {
+    link: Link,
+    tasks: Vec<Task>,
+    /// Nothing once it was asked. Weak, so that the messages have an end without it.
+    sender: Option<mpsc::WeakSender<Message>>,
+    work: JoinSet<()>,
+}
+
+impl Stopper {
+    fn interrupt(&mut self, out: &mut Output) -> Result<(), Failure> {
+        let Some(sender) = self.sender.take() else {
+            out.note("windlass: left before the tasks have stopped; `windlass ps -a` shows them");
+            return Err(Failure::Interrupted);
+        };
+        out.note("windlass: stopping; Ctrl-C again leaves the tasks as they are");
+        for task in &self.tasks {
+            let Some(sender) = sender.upgrade() else {
+                break;
+            };
+            let (link, task) = (self.link.clone(), task.clone());
+            self.work.spawn(stop_surely(link, task, sender));
+        }
+        Ok(())
     }
-    out.note("windlass: stopping; Ctrl-C again leaves the tasks as they are");
-    for task in tasks {
-        if let Err(err) = stop::stop(client, task, Some("Interrupted")).await {
-            out.note(&format!("windlass: {}: {err}", task::id(task)));
+}
+
+/// Asks that a task stop, as soon as there is a server to ask.
+async fn stop_surely(mut link: Link, task: Task, messages: mpsc::Sender<Message>) {
+    loop {
+        let Err(failure) = stop::stop(&link.client, &task, Some("Interrupted")).await else {
+            return;
+        };
+        if failure.is_gone() {
+            // Nobody is left to tell only when nobody waits for it.
+            let _ = messages.send(Message::Gone).await;
+        }
+        if let Err(failure) = link.mend(failure).await {
+            let note = format!("windlass: {}: {failure}", task::id(&task));
+            let _ = messages.send(Message::Note(note)).await;
+            return;
         }
     }
-    Ok(true)
 }
 
 /// Sends what a task writes, from its start to its end; its last state.
 async fn read(
-    client: &Client,
-    id: &str,
+    link: Link,
+    id: String,
     at: usize,
-    records: &mpsc::Sender<Records>,
+    messages: mpsc::Sender<Message>,
 ) -> Result<Task, Failure> {
-    let has_begun = |task: &Task| {
-        let began = |status: &str| status == "RUNNING" || status == "STOPPED";
-        task::is_stopped(task)
-            || task
-                .containers
-                .iter()
-                .flatten()
-                .any(|it| began(text(&it.last_status)))
+    let query = Query {
+        task: id,
+        follow: true,
+        ..Query::default()
     };
-    let task = until(client, id, has_begun).await?;
-    let never_ran = task
-        .containers
-        .iter()
-        .flatten()
-        .all(|it| it.exit_code.is_none());
-    // Of a container that was never started there is nothing to read.
-    if !(task::is_stopped(&task) && never_ran) {
-        let query = Query {
-            tail: None,
-            follow: true,
-            container: None,
-        };
-        let mut pieces = logs::open(client, id, &query).await?;
-        while let Some(some) = pieces.next_records::<Record>().await? {
-            if records.send((at, some)).await.is_err() {
-                break;
+    let mut records = Records::new(link, query);
+    loop {
+        let message = match records.next().await? {
+            Next::Records(some) => Message::Records(at, some),
+            Next::Gone => Message::Gone,
+            Next::End(Some(task)) => return Ok(*task),
+            Next::End(None) => {
+                return Err(Failure::Failed("the followed logs just end".to_owned()));
             }
+        };
+        if messages.send(message).await.is_err() {
+            return Err(Failure::Interrupted);
         }
     }
-    until(client, id, task::is_stopped).await
 }
 
 /// The exit code for a task that has stopped: of the named container, else of the one whose end
 /// ended the task, else of the first essential one.
 async fn exit_code(
-    client: &Client,
+    link: &mut Link,
     definition: &TaskDefinition,
     task: &Task,
     wanted: Option<&str>,
     out: &mut Output,
 ) -> Result<u8, Failure> {
-    let entries = history::entries(client, &format!("task/{}", task::id(task))).await?;
+    let subject = format!("task/{}", task::id(task));
+    let entries = loop {
+        match history::entries(&link.client, &subject).await {
+            Ok(entries) => break entries,
+            Err(failure) => link.mend(failure).await?,
+        }
+    };
     let code = code_of(definition, task, wanted, &entries);
     if let Some(note) = why_it_failed(task, code.is_none()) {
         out.note(&note);
@@ -193,8 +252,7 @@ fn why_it_failed(task: &Task, no_code: bool) -> Option<String> {
     if reasons.is_empty() {
         return None;
     }
-    let id = task::id(task);
-    let id = id.get(..crate::limits::SHORT_ID).unwrap_or(id);
+    let id = task::short(task);
     Some(format!(
         "windlass: {id} {}; `windlass why {id}` tells more",
         reasons.join("; ")
@@ -231,13 +289,13 @@ pub(super) fn code_of(
 }
 
 /// Ctrl-C and a request to terminate.
-struct Interrupts {
+pub(super) struct Interrupts {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Interrupts {
-    fn new() -> Result<Interrupts, Failure> {
+    pub(super) fn new() -> Result<Interrupts, Failure> {
         let listen = |kind| signal(kind).map_err(Failure::file("listen for signals"));
         Ok(Interrupts {
             interrupt: listen(SignalKind::interrupt())?,

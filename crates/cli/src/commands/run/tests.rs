@@ -67,6 +67,28 @@ fn a_container_that_is_not_there_is_refused() {
 }
 
 #[test]
+fn single_arguments_come_on_top_of_the_overrides() {
+    let given = json!({
+        "cpu": "128", "taskRoleArn": "arn:x", "containerOverrides": [
+            { "name": "app", "memory": 5, "command": ["a"], "environment": [
+                { "name": "A", "value": "1" }, { "name": "B", "value": "2" }] },
+            { "name": "side", "cpu": 3 }],
+    });
+    let given = given.to_string();
+    let line = format!("web --override {given} --env B=3 --cpu 256 -- b");
+    let overrides = &asked(&line, json!({}))["overrides"];
+    assert_eq!(
+        overrides,
+        &json!({
+            "cpu": "256", "taskRoleArn": "arn:x", "containerOverrides": [
+                { "name": "app", "memory": 5, "command": ["b"], "environment": [
+                    { "name": "A", "value": "1" }, { "name": "B", "value": "3" }] },
+                { "name": "side", "cpu": 3 }],
+        })
+    );
+}
+
+#[test]
 fn files_are_told_from_families() {
     for (source, expected) in [
         ("web", false),
@@ -86,17 +108,29 @@ fn refusals_come_with_their_mend() {
         reason: Some("RESOURCE:MEMORY".into()),
         ..Default::default()
     }];
-    let started = Started {
-        tasks: vec![Task::default()],
-        failures,
+    // Two machines refused it alike, and a third call was not made.
+    let mut started = Started {
+        wanted: 25,
+        tasks: vec![Task::default(); 17],
+        failures: [failures.clone(), failures].concat(),
+        refused: None,
     };
-    let failure = started.failure().unwrap();
+    let failure = started.failure(true).unwrap();
     assert_eq!(failure.exit_code(), 2);
     assert_eq!(
         failure.to_string(),
-        "1 of 2 tasks could not be placed: RESOURCE:MEMORY; `windlass nodes` shows what is left"
+        "8 of 25 tasks could not be placed: RESOURCE:MEMORY; the other 17 run; `windlass nodes` \
+         shows what is left"
     );
-    assert!(Started::default().failure().is_none());
+    started.failures.clear();
+    assert!(started.failure(true).is_none());
+    started.refused = Some(Failure::Unreachable("no server answers".into()));
+    let failure = started.failure(false).unwrap();
+    assert_eq!(failure.exit_code(), 69);
+    assert_eq!(
+        failure.to_string(),
+        "8 of 25 tasks were not started: no server answers; the other 17 are stopped"
+    );
 }
 
 #[test]

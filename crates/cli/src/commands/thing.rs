@@ -12,7 +12,7 @@ use windlass_wire::shapes::container_instance::ContainerInstance;
 use windlass_wire::shapes::task::Task;
 use windlass_wire::shapes::task_definition::TaskDefinition;
 
-pub(super) enum Thing {
+pub(crate) enum Thing {
     Task(Box<Task>),
     Definition(Box<TaskDefinition>),
     Cluster(Box<Cluster>),
@@ -22,7 +22,7 @@ pub(super) enum Thing {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+enum Kind {
     Task,
     Definition,
     Cluster,
@@ -31,7 +31,7 @@ pub(super) enum Kind {
 }
 
 /// The kinds that `name` may be of, and the name for each.
-pub(super) fn kinds(name: &str) -> (Vec<Kind>, &str) {
+fn kinds(name: &str) -> (Vec<Kind>, &str) {
     let resource = match name.strip_prefix("arn:") {
         Some(rest) => rest.splitn(5, ':').last().unwrap_or(rest),
         None => name,
@@ -67,7 +67,7 @@ pub(super) fn kinds(name: &str) -> (Vec<Kind>, &str) {
 }
 
 /// The thing that is meant.
-pub(super) async fn find(client: &Client, name: &str) -> Result<Thing, Failure> {
+pub(crate) async fn find(client: &Client, name: &str) -> Result<Thing, Failure> {
     let (kinds, rest) = kinds(name);
     let only = kinds.len() == 1;
     for kind in kinds {
