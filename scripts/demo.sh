@@ -73,7 +73,8 @@ for task in json.load(sys.stdin)["tasks"]:
     done
 }
 
-get() { show curl -sS --retry 10 --retry-connrefused --retry-delay 1 "$1"; }
+# What was just started may not listen yet: that refuses a connection, or ends it.
+get() { show curl -sS --retry 10 --retry-all-errors --retry-delay 1 "$1"; }
 
 [ "$(id -u)" = 0 ] || fail "containers need root: run it with sudo make demo"
 

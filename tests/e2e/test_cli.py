@@ -9,7 +9,19 @@ import subprocess
 
 import pytest
 from cli import NOBODY
-from windlass import FOREVER, IMAGES, ROOT, Installation, Tasks, busybox, unique, wait_until
+from windlass import (
+    FOREVER,
+    IMAGES,
+    ROOT,
+    Installation,
+    Lease,
+    Tasks,
+    busybox,
+    http_get_soon,
+    port_is_free,
+    unique,
+    wait_until,
+)
 
 AWSVPC = {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}
 
@@ -434,6 +446,37 @@ def test_images(cli, tasks, tmp_path):
     assert cli("images", "pull", "UPPER CASE", code=1).err
 
 
+def test_an_image_from_a_registry(cli, tasks, tmp_path):
+    """Debian's registry on loopback, filled by skopeo."""
+    lease = Lease("port", filter(port_is_free, range(18300, 18400)))
+    config = tmp_path / "config.yml"
+    config.write_text(
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path}/store}}}}\n"
+        f"http: {{addr: 127.0.0.1:{lease.number}}}\n"
+    )
+    serve = ["docker-registry", "serve", config]
+    registry = subprocess.Popen(serve, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        host = f"localhost:{lease.number}"
+        name = f"{host}/team/box:1"
+        http_get_soon(f"http://{host}/v2/")
+        source = f"oci-archive:{IMAGES}/busybox.tar:docker.io/library/busybox:latest"
+        copy = ["skopeo", "--insecure-policy", "copy", "--dest-tls-verify=false", source]
+        done = subprocess.run([*copy, f"docker://{name}"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        (row,) = cli("images", "pull", name).rows()
+        assert row["IMAGE"] == name and row["DIGEST"].startswith("sha256:")
+        (pulled,) = cli("images", "pull", name, "-o", "json").json()["images"]
+        assert (pulled["name"], pulled["digest"]) == (name, row["DIGEST"])
+    finally:
+        registry.kill()
+        registry.wait()
+        lease.release()
+    # What is here needs no registry.
+    path, _ = cli.definition(busybox("echo pulled", image=name))
+    assert cli("run", path) == "pulled\n"
+
+
 # --- the rest ------------------------------------------------------------------------------------
 
 
@@ -608,6 +651,7 @@ def test_up_detached_and_down(executable, tmp_path):
         again = subprocess.run(up, capture_output=True, text=True, timeout=60)
         assert again.returncode != 0
         assert str(pid) in again.stderr and str(own.data) in again.stderr
+        assert "windlass is ready" in (own.data / "up.log").read_text(), "its log is left alone"
         down = own.down()
         assert "windlass is down" in down
         wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "its end")

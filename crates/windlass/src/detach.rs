@@ -2,6 +2,7 @@
 
 use crate::data_folder;
 use crate::installation::Endpoint;
+use crate::up;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,6 +17,8 @@ const POLL: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(data: &Path) -> Result<()> {
     data_folder::prepare(data)?;
+    // The log that is begun anew is the one that a running server writes.
+    up::refuse_second(data)?;
     let log = data.join("up.log");
     let output = File::options()
         .write(true)

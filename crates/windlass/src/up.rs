@@ -135,7 +135,7 @@ async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// A second `up` on the same data says which process serves it.
-fn refuse_second(data: &std::path::Path) -> Result<()> {
+pub(crate) fn refuse_second(data: &std::path::Path) -> Result<()> {
     let Some(endpoint) = Endpoint::find(data)? else {
         return Ok(());
     };
