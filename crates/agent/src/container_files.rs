@@ -43,10 +43,7 @@ pub fn write(folder: &Path, contents: &Contents) -> Result<Vec<Mount>, Error> {
         path: folder.to_owned(),
         source,
     };
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(error)),
-        _ => {}
-    }
+    windlass_tree::remove(folder).map_err(at)?;
     DirBuilder::new()
         .recursive(true)
         .mode(0o711)

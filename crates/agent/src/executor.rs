@@ -8,9 +8,7 @@ use crate::ledger::{NetworkRecord, Record};
 use crate::limits::*;
 use crate::prepare::{hostname, make_folders, prepare};
 use crate::{reason, task_network};
-use std::fs;
 use std::future::Future;
-use std::io;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +29,8 @@ pub(crate) struct Outcome {
     pub(crate) event: Option<Event>,
     pub(crate) network: Option<NetworkRecord>,
     pub(crate) content: Option<(usize, Arc<Content>)>,
+    /// For the task's history.
+    pub(crate) note: Option<String>,
     /// The runtime and the view disagree: ask the runtime for all it knows.
     pub(crate) resync: bool,
 }
@@ -40,6 +40,7 @@ impl Outcome {
         event: None,
         network: None,
         content: None,
+        note: None,
         resync: false,
     };
 }
@@ -48,9 +49,7 @@ impl From<Event> for Outcome {
     fn from(event: Event) -> Outcome {
         Outcome {
             event: Some(event),
-            network: None,
-            content: None,
-            resync: false,
+            ..Outcome::NOTHING
         }
     }
 }
@@ -104,7 +103,7 @@ async fn dispatch(cx: Arc<Context>, job: Job) -> Outcome {
             let name = job.definition(at).name.as_str();
             stopped(at, cx.runtime.kill(&job.sandbox(), name).await)
         }
-        Action::RemoveSandbox => remove_sandbox(&cx, &job).await.into(),
+        Action::RemoveSandbox => remove_sandbox(&cx, &job).await,
         Action::RemoveNetwork(scope) => remove_network(&cx, &job, scope).await.into(),
     }
 }
@@ -311,21 +310,29 @@ fn stopped(container: usize, result: Result<(), RuntimeError>) -> Outcome {
     }
 }
 
-async fn remove_sandbox(cx: &Arc<Context>, job: &Job) -> Event {
+/// The processes have to be gone. Files that stay hold nothing up: the next agent tries again.
+async fn remove_sandbox(cx: &Arc<Context>, job: &Job) -> Outcome {
     let sandbox = job.sandbox();
     match within(REMOVE_TIME, cx.runtime.remove_sandbox(&sandbox)).await {
         Some(Ok(())) => {}
         Some(Err(errors)) => {
             let texts: Vec<String> = errors.iter().map(|error| reason::chain(error)).collect();
-            return Event::SandboxNotRemoved(texts.join("; "));
+            return Event::SandboxNotRemoved(texts.join("; ")).into();
         }
-        None => return Event::SandboxNotRemoved(too_long("removing", REMOVE_TIME)),
+        None => return Event::SandboxNotRemoved(too_long("removing", REMOVE_TIME)).into(),
     }
     let folders = [cx.files_folder(&sandbox.0), cx.task_folder(&job.record)];
     let removed = tokio::task::spawn_blocking(move || remove_folders(&folders)).await;
-    match removed.unwrap_or_else(|error| Err(error.to_string())) {
-        Ok(()) => Event::SandboxRemoved,
-        Err(why) => Event::SandboxNotRemoved(why),
+    let left = removed.unwrap_or_else(|error| Err(error.to_string())).err();
+    if let Some(why) = &left {
+        tracing::warn!(%sandbox, why, "files of an ended task stay");
+    }
+    let note = |why| {
+        format!("files of the task could not be removed, the node's next start tries again: {why}")
+    };
+    Outcome {
+        note: left.map(note),
+        ..Event::SandboxRemoved.into()
     }
 }
 
@@ -333,11 +340,8 @@ async fn remove_sandbox(cx: &Arc<Context>, job: &Job) -> Event {
 pub(crate) fn remove_folders(folders: &[PathBuf]) -> Result<(), String> {
     let mut left = Vec::new();
     for folder in folders {
-        match fs::remove_dir_all(folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                left.push(format!("{}: {error}", folder.display()));
-            }
-            _ => {}
+        if let Err(error) = windlass_tree::remove(folder) {
+            left.push(format!("{}: {error}", folder.display()));
         }
     }
     if left.is_empty() {

@@ -135,11 +135,15 @@ impl Logs {
             .collect();
         ended.sort();
         ended.truncate(ended.len().saturating_sub(LOG_TASKS_KEPT_MAX));
+        // One that stays must not keep the others.
+        let mut removed = Ok(());
         for (_, task) in ended {
             let folder = self.folder(task);
-            fs::remove_dir_all(&folder).map_err(|e| at(&folder, e))?;
+            if let Err(error) = windlass_tree::remove(&folder) {
+                removed = Err(at(&folder, error));
+            }
         }
-        Ok(())
+        removed
     }
 }
 

@@ -8,7 +8,7 @@ use crate::executor::Job;
 use crate::images::Content;
 use crate::ledger::{NetworkRecord, Record};
 use crate::{reason, sandbox_id, task_network, volume};
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -146,10 +146,7 @@ fn build(
 fn root(folder: &Path, run: u32, content: &Content) -> io::Result<Root> {
     let work = folder.join(format!("work-{run}"));
     // One that an agent made before it died was perhaps used already.
-    match fs::remove_dir_all(&work) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    windlass_tree::remove(&work)?;
     let upper = make_upper(folder)?;
     make_folder(&work)?;
     let text = |path: &Path| path.to_string_lossy().into_owned();

@@ -308,6 +308,9 @@ impl Worker {
         if let Some((at, content)) = outcome.content {
             self.contents.insert(at, content);
         }
+        if let Some(note) = outcome.note {
+            self.record.view.note(note);
+        }
         if let Some(event) = outcome.event {
             if event == Event::SandboxRemoved {
                 self.contents.clear();

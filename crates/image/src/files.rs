@@ -28,7 +28,6 @@ use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
 use crate::error::{At, Error, Result};
-use crate::unpack::remove_tree;
 
 const FORMAT: &str = "1";
 const FOLDERS: [&str; 7] = [
@@ -65,7 +64,7 @@ impl Files {
             _lock: lock,
         };
         for name in files.names_in("tmp")? {
-            files.remove_folder("tmp", &name)?;
+            told(files.remove_folder("tmp", &name));
         }
         Ok(files)
     }
@@ -140,24 +139,26 @@ impl Files {
 
     /// Removes a file or folder with everything in it.
     pub(crate) fn remove_folder(&self, folder: &str, name: &str) -> Result<()> {
-        let parent = self.root.join(folder);
-        let opened = File::open(&parent).at("open", &parent)?;
-        remove_tree(&opened.into(), name.as_ref()).at("remove", parent.join(name))
+        let path = self.path(folder, name);
+        windlass_tree::remove(&path).at("remove", path)
     }
 
     /// A new empty file that goes away unless it is kept.
     pub(crate) fn temporary(&self) -> Result<Temporary> {
-        let path = self.path(
-            "tmp",
-            &self.next.fetch_add(1, Ordering::Relaxed).to_string(),
-        );
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .at("create", &path)?;
-        Ok(Temporary { path, file })
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let path = self.path("tmp", &number.to_string());
+            let mut options = File::options();
+            options.read(true).write(true).create_new(true);
+            match options.open(&path) {
+                // Of an earlier process, and could not be removed.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                file => {
+                    let file = file.at("create", &path)?;
+                    return Ok(Temporary { path, file });
+                }
+            }
+        }
     }
 
     /// Copies a stream into a new file and tells its digest.
@@ -225,6 +226,16 @@ impl Files {
         File::open(&path)
             .and_then(|f| f.sync_all())
             .at("synchronise", path)
+    }
+}
+
+/// What is left over takes room and harms nothing: a store that opens is worth more.
+pub(crate) fn told(removed: Result<()>) {
+    if let Err(error) = removed {
+        tracing::warn!(
+            error = error.detail(),
+            "something left over stays in the image store"
+        );
     }
 }
 

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::{At, Error, Result};
+use crate::files::told;
 use crate::manifest::{Manifest, own_architecture};
 use crate::reference::Reference;
 use crate::state::{Chain, ImageRecord};
@@ -241,7 +242,8 @@ impl Inner {
                 };
                 self.state().chains.insert(chain, unpacked);
             }
-            Err(_) => self.files.remove_folder("layers", &number.to_string())?,
+            // Why the layer cannot be unpacked says more.
+            Err(_) => told(self.files.remove_folder("layers", &number.to_string())),
         }
         drop(claim);
         done.map(|_| number)

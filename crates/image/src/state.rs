@@ -93,6 +93,15 @@ impl State {
         Ok(state)
     }
 
+    /// A layer that is left over and could not be removed keeps its number.
+    pub(crate) fn skip_layers_of(&mut self, files: &Files) -> Result<()> {
+        let names = files.names_in("layers")?;
+        let taken = names.iter().filter_map(|name| name.parse::<u64>().ok());
+        let next = taken.map(|number| number.saturating_add(1)).max();
+        self.next_layer = self.next_layer.max(next.unwrap_or(0));
+        Ok(())
+    }
+
     pub(crate) fn listed(&self, reference: Option<&Reference>, manifest: Digest) -> Option<Listed> {
         let (record, config) = self.images.get(&manifest)?;
         Some(Listed {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::files::Files;
+use crate::files::{Files, told};
 use crate::limits::Limits;
 use crate::pull::Flights;
 use crate::reference::Reference;
@@ -104,8 +104,9 @@ impl Store {
     /// As [`Store::open`].
     pub fn open_with(root: &Path, limits: Limits) -> Result<Self> {
         let files = Files::open(root)?;
-        let state = State::read(&files)?;
+        let mut state = State::read(&files)?;
         remove_leftovers(&files, &state)?;
+        state.skip_layers_of(&files)?;
         let (state, unpacked) = (Mutex::new(state), Condvar::new());
         let flights = Flights::default();
         Ok(Self {
@@ -396,8 +397,8 @@ impl Inner {
             if chain.recorded {
                 self.files.remove_record("chains", &chain.chain)?;
             }
-            self.files
-                .remove_folder("layers", &chain.folder.to_string())?;
+            let folder = chain.folder.to_string();
+            told(self.files.remove_folder("layers", &folder));
             collected.layers += 1;
         }
         collected.files += remove_blobs(&self.files, &blobs)?;
@@ -442,11 +443,12 @@ fn remove_leftovers(files: &Files, state: &State) -> Result<()> {
         .collect();
     for name in files.names_in("layers")? {
         if !folders.contains(&name) {
-            files.remove_folder("layers", &name)?;
+            told(files.remove_folder("layers", &name));
         }
     }
     let (_, blobs) = state.referenced();
-    remove_blobs(files, &blobs).map(drop)
+    told(remove_blobs(files, &blobs).map(drop));
+    Ok(())
 }
 
 fn remove_blobs(files: &Files, kept: &BTreeSet<Digest>) -> Result<usize> {

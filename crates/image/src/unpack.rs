@@ -444,7 +444,7 @@ impl Tree {
     fn remove(&mut self, folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
         // It may be a link or folder that the remembered path went through.
         self.last = None;
-        remove_tree(folder, name)
+        windlass_tree::remove_at(folder, name)
     }
 
     fn set_folder_times(&self) -> io::Result<()> {
@@ -499,24 +499,6 @@ fn whiteout(folder: &Folder, name: &OsStr) -> io::Result<()> {
         Mode::empty(),
         0,
     )?)
-}
-
-/// Removes a name and everything under it. Never follows a link and never leaves the file system.
-pub(crate) fn remove_tree(folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
-    match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::ISDIR) => {}
-        Err(e) => return Err(e.into()),
-    }
-    let child = open_folder(folder, name)?;
-    for entry in rustix::fs::Dir::read_from(&child)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            remove_tree(&child, OsStr::from_bytes(name))?;
-        }
-    }
-    Ok(rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR)?)
 }
 
 fn refused(why: &str) -> io::Error {

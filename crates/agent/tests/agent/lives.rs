@@ -296,6 +296,46 @@ async fn a_dead_shim_ends_its_task() {
     world.assert_empty().await;
 }
 
+/// What a task left on disk and nobody can remove is told; it holds up neither the task nor the
+/// next start of the node, which tries again.
+#[tokio::test]
+async fn files_that_stay_hold_nothing_up() {
+    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+    let world = World::new();
+    let mut node = world.agent().await;
+    let task = assignment(1, NetworkMode::Bridge, "web!");
+    node.assign(1, vec![task.clone()]).await;
+    node.until_status(TaskStatus::Running).await;
+    let folder = world.folder.path().join("data/tasks");
+    let folder = folder.join(task.spec.id.to_string());
+    let kept = folder.join("b");
+    std::fs::create_dir_all(&kept).unwrap();
+    mount("test", &kept, "tmpfs", MountFlags::empty(), c"size=64k").unwrap();
+    node.assign(2, vec![stopped(&task)]).await;
+    let end = node.until_status(TaskStatus::Stopped).await;
+    node.until_forgotten().await;
+    node.crash().await;
+    let node = world.agent().await;
+    assert!(kept.exists());
+    unmount(&kept, UnmountFlags::DETACH).unwrap();
+    node.crash().await;
+    assert!(
+        end.notes
+            .iter()
+            .any(|note| note.contains("could not be removed") && note.contains("\"b\"")),
+        "{:?}",
+        end.notes
+    );
+    let _node = world.agent().await;
+    for _ in 0..1_000 {
+        if !folder.exists() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the files are still there");
+}
+
 #[tokio::test]
 async fn a_sandbox_without_a_ledger_record_is_removed() {
     use windlass_runtime::Runtime;

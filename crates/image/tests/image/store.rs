@@ -130,7 +130,7 @@ fn what_a_crash_leaves_is_removed() {
     std::fs::create_dir_all(root.join("layers/77/half/done")).unwrap();
     std::fs::write(root.join("blobs").join("0".repeat(64)), "cut").unwrap();
     std::fs::write(root.join("tmp/9"), "cut").unwrap();
-    let store = Store::open(&root).unwrap();
+    let store = reopen(&root);
     let after = store.resolve(&name("a:1")).unwrap();
     assert_eq!((after.layers, after.config), (before.layers, before.config));
     assert!(!root.join("layers/77").exists());
@@ -141,6 +141,42 @@ fn what_a_crash_leaves_is_removed() {
     std::fs::write(root.join("format"), "2\n").unwrap();
     assert!(matches!(Store::open(&root), Err(Error::StoreFormat { .. })));
     drop(folder);
+}
+
+/// Opens a store that was closed. A test beside this one starts a program: for a moment between fork
+/// and exec its copy of this process holds the lock, too.
+fn reopen(root: &std::path::Path) -> Store {
+    loop {
+        match Store::open(root) {
+            Err(Error::StoreInUse(_)) => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
+/// Something that cannot be removed takes room, and nothing else.
+#[test]
+fn leftovers_that_stay_do_not_keep_the_store_shut() {
+    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+    let Place { folder, store } = Place::new();
+    drop(store);
+    let root = folder.path().join("store");
+    let left = ["layers/0/in", "tmp/0/in"].map(|path| root.join(path));
+    for path in &left {
+        std::fs::create_dir_all(path).unwrap();
+        mount("test", path, "tmpfs", MountFlags::empty(), c"size=64k").unwrap();
+    }
+    let store = reopen(&root);
+    load(&store, &docker_archive("a:1", &[layer("1")])).unwrap();
+    let image = store.resolve(&name("a:1")).unwrap();
+    assert!(image.layers[0].join("x").exists());
+    drop(store);
+    for path in &left {
+        unmount(path, UnmountFlags::DETACH).unwrap();
+    }
+    let store = reopen(&root);
+    assert!(left.iter().all(|path| !path.exists()));
+    assert!(store.resolve(&name("a:1")).is_some());
 }
 
 /// The process is killed at a random moment of loading; afterwards each image is whole or absent.
