@@ -325,3 +325,22 @@ def test_shared_process_ids(windlass, tasks, share):
     )
     tasks.stopped(task)
     assert "trap" in windlass.text(task, "main")
+
+
+def test_shared_namespaces_outlive_the_container_that_began_them(windlass, tasks):
+    """One ends, a sibling goes on, and a third that waited for the end still joins them."""
+    task = tasks.start(
+        busybox("echo kept > /dev/shm/x", name="first", memory=8, essential=False),
+        busybox(FOREVER, name="stays", memory=8, dependsOn=depends("first", "START")),
+        busybox(
+            "cat /dev/shm/x; ps; true",
+            dependsOn=[*depends("first", "COMPLETE"), *depends("stays", "START")],
+        ),
+        pidMode="task",
+        ipcMode="task",
+    )
+    record = tasks.stopped(task)
+    text = windlass.text(task, "main")
+    assert text.startswith("kept") and "trap" in text, told(record)
+    codes = {c["name"]: c.get("exitCode") for c in record["containers"]}
+    assert (codes["first"], codes["main"]) == (0, 0) and len(codes) == 3, told(record)

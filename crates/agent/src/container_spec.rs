@@ -41,8 +41,6 @@ pub struct Prepared {
     pub network: Network,
     pub hostname: String,
     pub log: Log,
-    /// The container whose process and IPC namespaces the task's others join.
-    pub namespace_owner: Option<String>,
 }
 
 /// The task's parent cgroup: a quota by its cpu, or its containers' shares; a limit by its memory.
@@ -87,9 +85,6 @@ pub fn container(source: Source<'_>, prepared: Prepared) -> Result<ContainerSpec
     let mut mounts = prepared.mounts;
     mounts.extend(tmpfs(&linux));
     let (process, hostname) = (process(source, &prepared.hostname)?, prepared.hostname);
-    let owner = prepared
-        .namespace_owner
-        .filter(|owner| owner != definition.name.as_str());
     Ok(ContainerSpec {
         name: definition.name.to_string(),
         root: prepared.root,
@@ -97,15 +92,13 @@ pub fn container(source: Source<'_>, prepared: Prepared) -> Result<ContainerSpec
         process,
         hostname,
         network: prepared.network,
-        pid: namespace(source.template.pid_mode, owner.as_deref()),
-        ipc: namespace(source.template.ipc_mode, owner.as_deref()),
+        pid: namespace(source.template.pid_mode),
+        ipc: namespace(source.template.ipc_mode),
         mounts,
         devices: devices(&linux),
         sysctls: pairs(&definition.system_controls),
         limits: limits(source, &linux),
-        shm_bytes: linux
-            .shared_memory_size_mib
-            .map(|mib| u64::from(mib).saturating_mul(MIB)),
+        shm_bytes: shm_bytes(source.template, definition),
         privileged: definition.privileged.unwrap_or(false),
         stop_signal: source.image.stop_signal.unwrap_or(SIGTERM),
         stop_timeout_ms: u64::from(
@@ -391,11 +384,26 @@ fn override_of<'a>(
         .find(|o| o.name == definition.name)
 }
 
-fn namespace(mode: Option<SharingMode>, owner: Option<&str>) -> Namespace {
-    match (mode, owner) {
-        (Some(SharingMode::Host), _) => Namespace::Host,
-        (Some(SharingMode::Task), Some(owner)) => Namespace::Container(owner.to_owned()),
+fn namespace(mode: Option<SharingMode>) -> Namespace {
+    match mode {
+        Some(SharingMode::Host) => Namespace::Host,
+        Some(SharingMode::Task) => Namespace::Sandbox,
         _ => Namespace::Private,
+    }
+}
+
+/// Where all share one /dev/shm, it is as large as the largest that any asks for.
+fn shm_bytes(template: &Template, definition: &ContainerDefinition) -> Option<u64> {
+    let wanted = |definition: &ContainerDefinition| {
+        let mib = definition
+            .linux_parameters
+            .as_ref()?
+            .shared_memory_size_mib?;
+        Some(u64::from(mib).saturating_mul(MIB))
+    };
+    match template.ipc_mode {
+        Some(SharingMode::Task) => template.containers.iter().filter_map(wanted).max(),
+        _ => wanted(definition),
     }
 }
 

@@ -18,7 +18,6 @@ use windlass_model::container::ContainerDefinition;
 use windlass_model::definition::{NetworkMode, Template};
 use windlass_model::stop::{ContainerReason, ReasonName};
 use windlass_network::ResolvConf;
-use windlass_node::dependency::namespace_owner;
 use windlass_node::plan::Scope;
 use windlass_runtime::spec::{ContainerSpec, Network, Root};
 
@@ -128,7 +127,6 @@ fn build(
     let log_path = cx.logs.path(task.id, &definition.name);
     make_folder(&cx.logs.folder(task.id))
         .map_err(|e| cannot(format!("make its log folder: {e}")))?;
-    let owner = namespace_owner(template).and_then(|at| template.containers.get(at));
     container_spec::container(
         source,
         Prepared {
@@ -137,7 +135,6 @@ fn build(
             network: runtime_network(template, definition, network)?,
             hostname,
             log: container_spec::log(definition, log_path.to_string_lossy().into_owned())?,
-            namespace_owner: owner.map(|owner| owner.name.to_string()),
         },
     )
 }

@@ -7,7 +7,7 @@
 use crate::health;
 use crate::view::{ContainerView, Phase, TaskView};
 use windlass_model::container::{Condition, ContainerDefinition};
-use windlass_model::definition::{SharingMode, Template};
+use windlass_model::definition::Template;
 use windlass_model::id::Millis;
 use windlass_model::status::Health;
 use windlass_model::stop::{ContainerReason, ReasonName};
@@ -36,31 +36,7 @@ pub fn edges(template: &Template) -> Option<Vec<Vec<Edge>>> {
         .iter()
         .map(|container| edges_of(template, container))
         .collect();
-    let mut edges = edges.filter(|edges| has_no_circle(edges))?;
-    if let Some(owner) = owner_of(template, &edges) {
-        for (at, waits) in edges.iter_mut().enumerate() {
-            if at != owner && waits.iter().all(|edge| edge.on != owner) {
-                waits.push(Edge {
-                    on: owner,
-                    condition: Condition::Start,
-                });
-            }
-        }
-    }
-    Some(edges)
-}
-
-/// The container whose process or IPC namespace the task's others join, when they share one: the
-/// first that waits for none, so that all others may wait for its start.
-pub fn namespace_owner(template: &Template) -> Option<usize> {
-    owner_of(template, &edges(template)?)
-}
-
-fn owner_of(template: &Template, edges: &[Vec<Edge>]) -> Option<usize> {
-    let shares = [template.pid_mode, template.ipc_mode].contains(&Some(SharingMode::Task));
-    shares
-        .then(|| edges.iter().position(Vec::is_empty))
-        .flatten()
+    edges.filter(|edges| has_no_circle(edges))
 }
 
 fn edges_of(template: &Template, container: &ContainerDefinition) -> Option<Vec<Edge>> {

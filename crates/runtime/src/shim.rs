@@ -17,6 +17,7 @@ mod clock;
 mod connection;
 mod container;
 mod exec;
+mod holder;
 pub mod launch;
 mod lines;
 mod log;
@@ -126,6 +127,9 @@ fn inherited() -> io::Result<(OwnedFd, OwnedFd)> {
             OwnedFd::from_raw_fd(FOLDER_FD),
         )
     };
+    // What its agent had from whoever started it: a pipe or a lock that would live as long as the
+    // task.
+    start::close_from(FOLDER_FD + 1)?;
     // Connecting processes see the credentials of the one that listened last: this one.
     rustix::net::listen(&listener, 16).map_err(foreign)?;
     container::unblock(&listener)?;

@@ -77,7 +77,8 @@ pub struct ContainerSpec {
     pub sysctls: Vec<(String, String)>,
     #[n(11)]
     pub limits: Limits,
-    /// Size of /dev/shm; 64 MiB when absent.
+    /// Size of /dev/shm; 64 MiB when absent. The sandbox's own gets that of the first container
+    /// that shares it.
     #[n(12)]
     pub shm_bytes: Option<u64>,
     /// All capabilities, all devices, no seccomp, nothing masked.
@@ -108,6 +109,9 @@ pub enum Root {
         #[n(2)]
         work: String,
     },
+    /// Nothing but what every container has: memory, and no image.
+    #[n(1)]
+    Empty,
 }
 
 /// A program and the confinement it runs in. The same for a container's first process, an exec
@@ -183,6 +187,10 @@ pub enum Namespace {
     /// That of another container of the sandbox, by name; it must be running.
     #[n(2)]
     Container(#[n(0)] String),
+    /// The sandbox's own: it is there from the first container that asks for it until the sandbox
+    /// is removed, whichever containers run.
+    #[n(3)]
+    Sandbox,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

@@ -24,6 +24,7 @@ mod capability;
 mod cgroup;
 mod container;
 mod device;
+mod holder;
 mod init;
 mod kernel;
 mod overlay;
@@ -66,7 +67,8 @@ pub struct Cgroups {
     pub parent: String,
 }
 
-/// Processes whose namespaces a container joins, where its spec says `Namespace::Container`.
+/// Processes whose namespaces a container joins, where its spec says `Namespace::Container` or
+/// `Namespace::Sandbox`.
 #[derive(Default)]
 pub struct Shared<'a> {
     /// A pidfd of the container whose process ids are shared.
@@ -216,6 +218,17 @@ impl Starter {
             self.groups.remove(slot);
         }
         result
+    }
+
+    /// Starts the process that holds the sandbox's own namespaces, in a slot as a container's. It
+    /// runs until it is killed. `shm_bytes` as [`ContainerSpec::shm_bytes`].
+    pub fn hold(
+        &mut self,
+        slot: u32,
+        shm_bytes: Option<u64>,
+        stdio: Stdio,
+    ) -> Result<Running, StartError> {
+        self.start(slot, &holder::spec(shm_bytes), &Shared::default(), stdio)
     }
 
     /// From the groups on; also runs in a parked process.
@@ -459,6 +472,12 @@ fn gone(error: StartError, pidfd: &OwnedFd) -> StartError {
         return failed("exec", libc::ESRCH, "the container is not running");
     }
     error
+}
+
+/// Closes every descriptor from `first` on.
+pub(crate) fn close_from(first: RawFd) -> std::io::Result<()> {
+    let first = u32::try_from(first).map_err(std::io::Error::other)?;
+    kernel::close_range(first, u32::MAX).map_err(std::io::Error::from_raw_os_error)
 }
 
 /// A pidfd is readable once its process has ended.

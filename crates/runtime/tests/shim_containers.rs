@@ -164,6 +164,41 @@ async fn memory_kills_are_told() {
     .await;
 }
 
+/// The namespaces that containers share are none's: any may end, and later ones find the others.
+#[tokio::test]
+async fn shared_namespaces_outlive_their_containers() {
+    with_containers(|mut bed| async move {
+        let id = bed.sandbox("a1").await;
+        let shares = |mut spec: ContainerSpec| {
+            spec.pid = Namespace::Sandbox;
+            spec.ipc = Namespace::Sandbox;
+            spec
+        };
+        let first = bed.shell("first", "echo kept > /dev/shm/x; sleep 4323 & exit 0");
+        assert_eq!(bed.run(&id, shares(first)).await, Exit::Code(0));
+        let stays = bed.shell("stays", "sleep 4324 & wait");
+        bed.runtime.start(&id, shares(stays)).await.unwrap();
+        let again = bed.shell("first", "exit 3");
+        assert_eq!(bed.run(&id, shares(again)).await, Exit::Code(3));
+        let script = "cat /dev/shm/x; kill -9 1 2>/dev/null; \
+            while busybox grep -qs '^State:.Z' /proc/[0-9]*/status; do busybox usleep 10000; done; \
+            for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline; echo; done | busybox grep '^sleep'";
+        let later = bed.shell("later", script);
+        assert_eq!(bed.run(&id, shares(later)).await, Exit::Code(0));
+        assert_eq!(
+            bed.records("later"),
+            ["stdout F kept", "stdout F sleep 4324 "]
+        );
+        let state = bed.state(&id).await;
+        let names: Vec<&str> = state.containers.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, ["first", "later", "stays"]);
+        assert_eq!(state.containers[2].status, windlass_runtime::state::Status::Running);
+        bed.runtime.remove_sandbox(&id).await.unwrap();
+        bed.close().await;
+    })
+    .await;
+}
+
 /// A container of the host's process numbers leaves orphans; its end takes them with it.
 #[tokio::test]
 async fn orphans_end_with_their_container() {

@@ -74,7 +74,6 @@ impl Case {
                 network: Network::Host,
                 hostname: "node-1".into(),
                 log: container_spec::log(definition, "/log".into())?,
-                namespace_owner: Some("first".into()),
             },
         )
     }
@@ -297,7 +296,7 @@ fn namespaces_devices_and_tmpfs_are_passed_on() {
         ..LinuxParameters::default()
     });
     let spec = case.spec();
-    assert_eq!(spec.pid, Namespace::Container("first".into()));
+    assert_eq!(spec.pid, Namespace::Sandbox);
     assert_eq!(spec.ipc, Namespace::Host);
     let device = &spec.devices[0];
     assert_eq!(device.container_path, "/dev/fuse");

@@ -58,6 +58,18 @@ pub trait Launcher {
         stdio: Stdio,
     ) -> Result<Self::Running, StartError>;
 
+    /// Runs the process that holds the sandbox's own namespaces, in a slot as a container's.
+    /// `shm_bytes`: the size of their /dev/shm.
+    ///
+    /// # Errors
+    /// As [`Launcher::start`].
+    fn hold(
+        &mut self,
+        slot: u32,
+        shm_bytes: Option<u64>,
+        stdio: Stdio,
+    ) -> Result<Self::Running, StartError>;
+
     /// Runs another program inside a running container.
     ///
     /// # Errors
@@ -136,6 +148,15 @@ impl Launcher for Starter {
         stdio: Stdio,
     ) -> Result<Running, StartError> {
         self.start(slot, spec, shared, stdio)
+    }
+
+    fn hold(
+        &mut self,
+        slot: u32,
+        shm_bytes: Option<u64>,
+        stdio: Stdio,
+    ) -> Result<Running, StartError> {
+        self.hold(slot, shm_bytes, stdio)
     }
 
     fn exec(

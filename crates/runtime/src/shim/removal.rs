@@ -45,16 +45,16 @@ impl<L: Launcher> Service<'_, L> {
                 left.push(format!("container {} has not ended", container.state.name));
             }
         }
+        if self.holder().is_some() {
+            left.push("the process that holds its namespaces has not ended".to_owned());
+        }
         if left.is_empty()
             && let Some((_, launcher)) = &mut self.sandbox
         {
-            for slot in self.containers.keys() {
-                left.extend(
-                    launcher
-                        .remove_container(*slot)
-                        .iter()
-                        .map(ToString::to_string),
-                );
+            let holder = self.holder.as_ref().map(|holder| holder.slot);
+            for slot in self.containers.keys().copied().chain(holder) {
+                let kept = launcher.remove_container(slot);
+                left.extend(kept.iter().map(ToString::to_string));
             }
             if left.is_empty() {
                 left.extend(launcher.remove_sandbox().iter().map(ToString::to_string));
@@ -71,6 +71,7 @@ impl<L: Launcher> Service<'_, L> {
         self.removal = None;
         if left.is_empty() {
             self.containers.clear();
+            self.holder = None;
             self.farewell_ms = Some(now + FAREWELL_MS);
         }
         let reply = Reply::Removed(left);

@@ -134,6 +134,7 @@ impl<L: Launcher> Service<'_, L> {
         if !is_container_name(&spec.name) {
             return Err(Refusal::BadName(spec.name));
         }
+        self.hold_for(&spec)?;
         let (slot, run) = self.slot_for(&spec.name)?;
         let (running, output) = self.launch(slot, &spec)?;
         let started = Started {
@@ -196,11 +197,13 @@ impl<L: Launcher> Service<'_, L> {
                 limit,
             });
         }
-        let next = self
-            .containers
-            .last_key_value()
-            .map_or(0, |(slot, _)| slot + 1);
-        Ok((next, 1))
+        Ok((self.next_slot(), 1))
+    }
+
+    pub(super) fn next_slot(&self) -> u32 {
+        let last = self.containers.last_key_value().map(|(slot, _)| *slot);
+        let holder = self.holder.as_ref().map(|holder| holder.slot);
+        last.max(holder).map_or(0, |slot| slot + 1)
     }
 
     fn launch(&mut self, slot: u32, spec: &ContainerSpec) -> Result<(L::Running, Output), Refusal> {
@@ -224,10 +227,11 @@ impl<L: Launcher> Service<'_, L> {
             stdout,
             stderr,
         };
-        let live = &self.containers;
+        let holder = self.holder.as_ref().and_then(|h| h.running.as_ref());
+        let from = (&self.containers, holder);
         let shared = Shared {
-            pid: namespace(live, &spec.pid)?,
-            ipc: namespace(live, &spec.ipc)?,
+            pid: namespace(from, &spec.pid)?,
+            ipc: namespace(from, &spec.ipc)?,
         };
         let mut running = launcher.start(slot, spec, &shared, stdio)?;
         let sources = match running.take_pty() {
@@ -342,6 +346,7 @@ impl<L: Launcher> Service<'_, L> {
             for exec in self.execs.values_mut() {
                 exec.kill();
             }
+            self.kill_holder();
             give_memory_back();
         }
         let removal = self.removal.get_or_insert_with(Removal::new);
@@ -359,24 +364,29 @@ fn find<'a, R>(
     found.ok_or_else(|| Refusal::NoContainer(name.into()))
 }
 
-/// The pidfd of the container whose namespace is to be shared.
+/// The pidfd of the process whose namespace is to be shared: a container's, or the holder.
 fn namespace<'a, R: Launched>(
-    containers: &'a std::collections::BTreeMap<u32, Container<R>>,
+    (containers, holder): (
+        &'a std::collections::BTreeMap<u32, Container<R>>,
+        Option<&'a R>,
+    ),
     namespace: &Namespace,
 ) -> Result<Option<BorrowedFd<'a>>, Refusal> {
-    let Namespace::Container(name) = namespace else {
-        return Ok(None);
+    let name = match namespace {
+        Namespace::Private | Namespace::Host => return Ok(None),
+        Namespace::Sandbox => return Ok(holder.map(Launched::pidfd)),
+        Namespace::Container(name) => name,
     };
     let live = find(containers, name)?.live.as_ref();
     live.map(|live| Some(live.running.pidfd()))
         .ok_or_else(|| Refusal::NotRunning(name.clone()))
 }
 
-fn null() -> Result<OwnedFd, Errno> {
+pub(super) fn null() -> Result<OwnedFd, Errno> {
     rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
-fn stdio_error(errno: Errno) -> StartError {
+pub(super) fn stdio_error(errno: Errno) -> StartError {
     StartError {
         stage: "stdio".into(),
         errno: errno.raw_os_error(),

@@ -15,6 +15,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions};
 use super::connection::Connection;
 use super::container::{Container, Live, reap};
 use super::exec::Exec;
+use super::holder::Holder;
 use super::launch::{Launched, Launcher};
 use super::removal::Removal;
 use super::{clock, record};
@@ -50,6 +51,7 @@ pub(crate) struct Service<'a, L: Launcher> {
     pub(crate) ahead: Option<L>,
     /// By slot.
     pub(crate) containers: BTreeMap<u32, Container<L::Running>>,
+    pub(crate) holder: Option<Holder<L::Running>>,
     pub(crate) execs: BTreeMap<u64, Exec<L::Running>>,
     pub(crate) connections: BTreeMap<u64, Connection>,
     pub(crate) journal: VecDeque<Exited>,
@@ -80,6 +82,7 @@ enum Ready {
     Container(u32),
     ExecOutput(u64),
     Exec(u64),
+    Holder,
 }
 
 impl<'a, L: Launcher> Service<'a, L> {
@@ -97,6 +100,7 @@ impl<'a, L: Launcher> Service<'a, L> {
             sandbox: None,
             ahead: None,
             containers: BTreeMap::new(),
+            holder: None,
             execs: BTreeMap::new(),
             connections: BTreeMap::new(),
             journal: VecDeque::new(),
@@ -209,6 +213,9 @@ impl<'a, L: Launcher> Service<'a, L> {
             }
             sources.push((Ready::Exec(*key), exec.running.pidfd(), read));
         }
+        if let Some(running) = self.holder() {
+            sources.push((Ready::Holder, running.pidfd(), read));
+        }
         sources
     }
 
@@ -241,6 +248,7 @@ impl<'a, L: Launcher> Service<'a, L> {
                 }
             }
             Ready::Exec(key) => self.exec_ended(key),
+            Ready::Holder => self.holder_ended(),
         }
     }
 
@@ -336,6 +344,11 @@ impl<'a, L: Launcher> Service<'a, L> {
         live.map(|live| live.running.pid())
             .any(|known| known == pid)
             || self.execs.values().any(|exec| exec.running.pid() == pid)
+            || self.holder().is_some_and(|running| running.pid() == pid)
+    }
+
+    pub(crate) fn holder(&self) -> Option<&L::Running> {
+        self.holder.as_ref()?.running.as_ref()
     }
 
     fn container_ended(&mut self, slot: u32) {

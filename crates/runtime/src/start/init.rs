@@ -3,6 +3,9 @@
 //! It is this very program, run by descriptor from its sealed view with the container's privileges.
 //! Descriptor 3 is the report socket: the program's failure to start goes through it as without an
 //! init, and closing it says that the program runs.
+//!
+//! Without a program it is the process that holds a sandbox's namespaces: process 1 of all its
+//! containers, which reaps what they leave and never ends by itself.
 
 use std::ffi::{CString, OsString};
 use std::os::fd::RawFd;
@@ -32,13 +35,16 @@ pub fn init_main(args: impl IntoIterator<Item = OsString>, path: Option<OsString
         .filter_map(|arg| CString::new(arg.into_vec()).ok())
         .collect();
     // Run by hand, there is no report socket and nothing to do.
-    if kernel::file_type(REPORT) != Ok(libc::S_IFSOCK) || args.is_empty() {
+    if kernel::file_type(REPORT) != Ok(libc::S_IFSOCK) {
         eprintln!("windlass-init is started by windlass inside a container only");
         kernel::exit(125);
     }
     let _ = kernel::set_cloexec(REPORT, true);
     // Orphans come to this process even where it is not process 1.
     let _ = kernel::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
+    if args.is_empty() {
+        hold();
+    }
     let candidates = candidates(&args[0], &path.unwrap_or_default());
     // Blocked signals wait until they are asked for, so none is lost before the program exists.
     let _ = kernel::set_signal_mask(!0);
@@ -96,6 +102,19 @@ fn run(candidates: &[CString], args: &[CString]) -> ! {
         }
     }
     fail(REPORT, exec_failure(answer))
+}
+
+/// Nobody's program runs in here, and the containers see it: none may trace it or open what it has
+/// open, whatever else it may do to processes of its own user.
+fn hold() -> ! {
+    let _ = kernel::prctl(libc::PR_SET_DUMPABLE, 0);
+    let _ = kernel::set_signal_mask(!0);
+    kernel::close(REPORT);
+    loop {
+        if kernel::wait_signal() == Ok(libc::SIGCHLD) {
+            while kernel::reap_any().is_some() {}
+        }
+    }
 }
 
 /// Passes signals on and reaps until the program ends; its end is this process's.

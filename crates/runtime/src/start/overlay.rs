@@ -22,7 +22,9 @@ const CLASSIC_OPTIONS_MAX_BYTES: usize = 4095;
 /// A detached mount of the container's root. `staging` is an empty folder that kernels before 6.5
 /// need for a moment.
 pub(super) fn open(root: &Root, staging: &std::path::Path) -> Result<OwnedFd, StartError> {
-    let Root::Layers { lower, upper, work } = root;
+    let Root::Layers { lower, upper, work } = root else {
+        return empty();
+    };
     if lower.is_empty() || lower.len() > LAYERS_MAX {
         let count = lower.len();
         return Err(failed(
@@ -48,6 +50,14 @@ pub(super) fn open(root: &Root, staging: &std::path::Path) -> Result<OwnedFd, St
         Err((libc::EINVAL, _)) => classic(&layers, &upper, &work, staging),
         Err((errno, at)) => Err(failed("rootfs", errno, at)),
     }
+}
+
+/// Room for the folders that mounts go to.
+fn empty() -> Result<OwnedFd, StartError> {
+    let options = [(c"mode", c"755"), (c"size", c"64k"), (c"nr_inodes", c"16")];
+    kernel::new_mount(c"tmpfs", &options, 0)
+        .map(owned)
+        .or_failed("rootfs", || "an empty root".into())
 }
 
 /// Trying would do, but older kernels log each refusal: one line for every container.

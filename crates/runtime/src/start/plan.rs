@@ -275,7 +275,10 @@ fn program(
     let init = if occasion == Occasion::Start && spec.init {
         let executable = duplicate(&ground.executable, "init")?;
         let mut init_args = vec![super::init::ROLE.to_owned()];
-        init_args.extend(args.iter().cloned());
+        // Without files there is no program: init itself is the process.
+        if !matches!(spec.root, crate::spec::Root::Empty) {
+            init_args.extend(args.iter().cloned());
+        }
         Some((executable, CStrings::new(init_args)))
     } else {
         None
@@ -396,9 +399,14 @@ fn namespace(
     match (wanted, target) {
         (Namespace::Private, _) => Ok((None, true)),
         (Namespace::Host, _) => Ok((None, false)),
-        (Namespace::Container(_), Some(target)) => {
+        (Namespace::Container(_) | Namespace::Sandbox, Some(target)) => {
             Ok((Some(duplicate(target, "namespaces")?), false))
         }
+        (Namespace::Sandbox, None) => Err(failed(
+            "namespaces",
+            libc::ESRCH,
+            format!("the sandbox's {kind} namespace, which is gone"),
+        )),
         (Namespace::Container(name), None) => Err(failed(
             "namespaces",
             libc::ESRCH,

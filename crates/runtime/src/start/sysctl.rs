@@ -57,7 +57,7 @@ fn check(name: &str, value: &str, network: &Network, ipc: &Namespace) -> Result<
     if IPC.contains(&name) || name.starts_with("fs.mqueue.") {
         return match ipc {
             Namespace::Host => refused(libc::EPERM, "the ipc namespace is the host's"),
-            Namespace::Private | Namespace::Container(_) => Ok(()),
+            Namespace::Private | Namespace::Container(_) | Namespace::Sandbox => Ok(()),
         };
     }
     refused(libc::EPERM, "not a parameter of the container's own")

@@ -35,15 +35,22 @@ impl Launched for Child {
 }
 
 fn run(process: &Process, stdio: Stdio) -> Result<Child, StartError> {
+    let mut command = Command::new(&process.args[0]);
+    command
+        .args(&process.args[1..])
+        .env_clear()
+        .envs(process.env.iter().filter_map(|pair| pair.split_once('=')));
+    spawn(command, stdio)
+}
+
+fn spawn(mut command: Command, stdio: Stdio) -> Result<Child, StartError> {
+    let program = command.get_program().to_string_lossy().into_owned();
     let failed = |error: std::io::Error| StartError {
         stage: "exec".into(),
         errno: error.raw_os_error().unwrap_or(0),
-        detail: process.args[0].clone(),
+        detail: program.clone(),
     };
-    let child = Command::new(&process.args[0])
-        .args(&process.args[1..])
-        .env_clear()
-        .envs(process.env.iter().filter_map(|pair| pair.split_once('=')))
+    let child = command
         .stdin(stdio.stdin)
         .stdout(stdio.stdout)
         .stderr(stdio.stderr)
@@ -75,6 +82,14 @@ impl Launcher for Plain {
         stdio: Stdio,
     ) -> Result<Child, StartError> {
         let child = run(&spec.process, stdio)?;
+        self.groups.insert(slot, child.pid);
+        Ok(child)
+    }
+
+    fn hold(&mut self, slot: u32, _: Option<u64>, stdio: Stdio) -> Result<Child, StartError> {
+        let mut command = Command::new("/bin/sleep");
+        command.arg("1000");
+        let child = spawn(command, stdio)?;
         self.groups.insert(slot, child.pid);
         Ok(child)
     }

@@ -245,7 +245,7 @@ pub(crate) async fn execs_answer(mut bed: Bed) {
     let mut parent = bed.exec_spec("web", "sleep 2000 & wait");
     parent.timeout_ms = Some(200);
     assert!(bed.runtime.exec(&id, parent).await.unwrap().timed_out);
-    let daemon = bed.exec_spec("web", "sleep 3000 & echo started");
+    let daemon = bed.exec_spec("web", "sleep 10 & echo started");
     let result = bed.runtime.exec(&id, daemon).await.unwrap();
     assert_eq!(
         (result.exit, result.output.as_slice()),

@@ -202,6 +202,14 @@ pub(crate) fn process(args: &[&str]) -> Process {
     }
 }
 
+/// The image's layers, the topmost first.
+pub(crate) fn lower(spec: &mut ContainerSpec) -> &mut Vec<String> {
+    match &mut spec.root {
+        Root::Layers { lower, .. } => lower,
+        Root::Empty => panic!("a container with an image"),
+    }
+}
+
 /// Null as input, and one pipe for both outputs.
 pub(crate) fn pipes() -> (Stdio, OwnedFd) {
     let (out, into) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();

@@ -108,8 +108,7 @@ const TABLE: &[(&str, Change, &str, i32)] = &[
     (
         "no layers",
         |s| {
-            let windlass_runtime::spec::Root::Layers { lower, .. } = &mut s.root;
-            lower.clear();
+            crate::bed::lower(s).clear();
         },
         "rootfs",
         libc::EINVAL,
@@ -117,8 +116,7 @@ const TABLE: &[(&str, Change, &str, i32)] = &[
     (
         "missing layer",
         |s| {
-            let windlass_runtime::spec::Root::Layers { lower, .. } = &mut s.root;
-            lower.push("/no/layer".into());
+            crate::bed::lower(s).push("/no/layer".into());
         },
         "rootfs",
         libc::ENOENT,

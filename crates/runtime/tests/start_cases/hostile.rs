@@ -310,8 +310,7 @@ fn hostile_roots() {
         fs::create_dir(&image).unwrap();
         (trap.set)(&image, &host);
         let mut spec = bed.spec("echo ran");
-        let windlass_runtime::spec::Root::Layers { lower, .. } = &mut spec.root;
-        lower.insert(0, image.display().to_string());
+        crate::bed::lower(&mut spec).insert(0, image.display().to_string());
         (trap.change)(&mut spec);
         let got = bed.run(&spec);
         match (trap.want, got) {

@@ -10,6 +10,7 @@ use windlass_runtime::start::Shared;
 pub(crate) const CASES: &[Case] = &[
     ("shared_pid", shared_pid),
     ("shared_ipc", shared_ipc),
+    ("the_holder_is_weak", the_holder_is_weak),
     (
         "no_strong_process_is_ever_seen",
         no_strong_process_is_ever_seen,
@@ -91,6 +92,52 @@ fn shared_ipc() {
         assert!(bed.starter.remove_container(slot).is_empty());
     }
     bed.stop(&running);
+}
+
+/// Process 1 of containers that share is ours. One that may trace it finds nothing in it that a
+/// container has not.
+fn the_holder_is_weak() {
+    let mut bed = Bed::new();
+    let holder_slot = bed.slot();
+    let (stdio, _out) = pipes();
+    let holder = bed.starter.hold(holder_slot, Some(1 << 20), stdio).unwrap();
+    let mut spec = bed.spec(
+        "busybox tr '\\0' ' ' < /proc/1/cmdline; echo; ls /proc/1/root /proc/1/root/dev/shm; ls /proc/1/fd | wc -l; \
+         grep -E '^(Uid|Gid|CapPrm|CapBnd|NoNewPrivs|Seccomp):' /proc/1/status; \
+         grep -c : /proc/1/net/dev; kill -9 1; \
+         (sleep 0 & exec true); while grep -qs ^State:.Z /proc/[0-9]*/status; do sleep 0.01; done; \
+         busybox df -k /dev/shm | awk 'END { print $2 }'; readlink /proc/self/ns/ipc",
+    );
+    spec.process.capabilities.push("SYS_PTRACE".into());
+    spec.pid = Namespace::Sandbox;
+    spec.ipc = Namespace::Sandbox;
+    let slot = bed.slot();
+    let shared = Shared {
+        pid: Some(holder.pidfd.as_fd()),
+        ipc: Some(holder.pidfd.as_fd()),
+    };
+    let (stdio, out) = pipes();
+    let running = bed.starter.start(slot, &spec, &shared, stdio).unwrap();
+    let text = read(out);
+    assert_eq!(wait(&running), Exit::Code(0), "{text}");
+    let ipc = std::fs::read_link(format!("/proc/{}/ns/ipc", holder.pid)).unwrap();
+    let expected = format!(
+        "windlass-init \n/proc/1/root:\ndev\nproc\nsys\n\n/proc/1/root/dev/shm:\n3\n\
+         Uid:\t65534\t65534\t65534\t65534\nGid:\t65534\t65534\t65534\t65534\n\
+         CapPrm:\t0000000000000000\nCapBnd:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n\
+         1\n1024\n{}\n",
+        ipc.display()
+    );
+    assert_eq!(text, expected);
+    // Without that capability nothing of it can be looked at.
+    let mut other = bed.spec("ls /proc/1/root/ 2>/dev/null; readlink /proc/1/fd/0; true");
+    other.pid = Namespace::Sandbox;
+    let slot = bed.slot();
+    let (stdio, out) = pipes();
+    let running = bed.starter.start(slot, &other, &shared, stdio).unwrap();
+    wait(&running);
+    assert_eq!(read(out), "");
+    bed.stop(&holder);
 }
 
 /// A container that may trace others watches its own process id namespace while processes are
