@@ -53,6 +53,7 @@ def arguments():
     parser.add_argument("--name", action="append", required=True, help="full image name")
     parser.add_argument("--cmd", action="append", default=[], help="one word of the command")
     parser.add_argument("--expose", action="append", default=[], help="80/tcp")
+    parser.add_argument("--volume", action="append", default=[], help="/data")
     parser.add_argument("--stop-signal")
     parser.add_argument("--workdir")
     return parser.parse_args()
@@ -91,6 +92,8 @@ def image_config(args, diff_id):
         config["Cmd"] = args.cmd
     if args.expose:
         config["ExposedPorts"] = {port: {} for port in args.expose}
+    if args.volume:
+        config["Volumes"] = {path: {} for path in args.volume}
     if args.stop_signal:
         config["StopSignal"] = args.stop_signal
     if args.workdir:

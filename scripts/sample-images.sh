@@ -101,7 +101,7 @@ build_redis() {
     chroot "$root" /usr/bin/redis-server --version | grep -q v=7 || die "the unpacked redis does not run"
     # Protected mode refuses every client that is not on loopback: inside a container, all of them.
     pack redis --name docker.io/library/redis:latest --name docker.io/library/redis:7 \
-        --cmd redis-server --cmd=--protected-mode --cmd no --expose 6379/tcp --workdir /data
+        --cmd redis-server --cmd=--protected-mode --cmd no --expose 6379/tcp --volume /data --workdir /data
 }
 
 # --- packages ----------------------------------------------------------------------------------

@@ -109,6 +109,49 @@ def test_a_new_volume_has_the_owner_of_the_folder_it_covers(windlass, tasks):
     assert windlass.text(task).split() == ["999:999", "written"], told(record)
 
 
+def test_an_empty_volume_gets_what_it_covers(windlass, tasks):
+    """nginx finds its configuration though a volume lies over it; what a task wrote stays."""
+    look = "ls /etc/nginx/nginx.conf /etc/nginx/own; echo > /etc/nginx/own; rm /etc/nginx/nginx.conf"
+    definition = {
+        "name": "main",
+        "image": "nginx",
+        "memory": 32,
+        "command": ["sh", "-c", look],
+        "mountPoints": [{"sourceVolume": "conf", "containerPath": "/etc/nginx"}],
+    }
+    scope = {"scope": "shared", "autoprovision": True}
+    volume = {"name": unique("conf"), "dockerVolumeConfiguration": scope}
+    definition["mountPoints"][0]["sourceVolume"] = volume["name"]
+    name = tasks.register(definition, volumes=[volume])
+    for kept in ("/etc/nginx/nginx.conf", "/etc/nginx/own"):
+        task = tasks.run(name)
+        record = tasks.stopped(task)
+        lines = [text for _, stream, text in windlass.logs(task) if stream == "stdout"]
+        assert lines == [kept], told(record)
+
+
+def test_volumes_that_an_image_wants(windlass, tasks):
+    """redis's image has one at /data: the container's own, and a sibling may take it along."""
+    script = "stat -c %u:%g /data; grep -c ' /data ' /proc/self/mountinfo; echo kept > /data/x"
+    task = tasks.start(
+        {
+            "name": "owner",
+            "image": "redis",
+            "memory": 32,
+            "essential": False,
+            "command": ["sh", "-c", script],
+        },
+        busybox(
+            "cat /data/x",
+            volumesFrom=[{"sourceContainer": "owner"}],
+            dependsOn=[{"containerName": "owner", "condition": "COMPLETE"}],
+        ),
+    )
+    record = tasks.stopped(task)
+    assert windlass.text(task, "owner").split() == ["999:999", "1"], told(record)
+    assert windlass.text(task, "main") == "kept", told(record)
+
+
 def test_writes_stay_out_of_the_image(windlass, tasks):
     name = tasks.register(busybox("ls /; touch /written"))
     for _ in range(2):

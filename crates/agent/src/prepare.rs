@@ -117,6 +117,10 @@ fn build(
     for mount in volume::mounts(&folders, template, definition)? {
         volume::put(&mut mounts, mount);
     }
+    let wanted = &content.config.volumes;
+    mounts.extend(volume::image_volumes(
+        &folders, definition, wanted, &mounts,
+    )?);
     let run = record.view.containers[at].run;
     let root = root(
         &folder.join("containers").join(definition.name.as_str()),

@@ -3,13 +3,16 @@
 //! Scratch folders and task-scoped volumes live in the task's folder and go with it; shared ones
 //! live in the node's volume folder and stay. What is not provided is refused by name.
 
+mod fill;
+
 use crate::host_path::Policy;
 use crate::limits::VOLUMES_FROM_DEPTH_MAX;
 use crate::reason;
-use std::fs::{self, DirBuilder, Metadata, Permissions};
+use fill::fill;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use windlass_model::container::ContainerDefinition;
 use windlass_model::definition::Template;
 use windlass_model::stop::{ContainerReason, ReasonName};
@@ -58,7 +61,11 @@ fn collect(
                 from.source_container
             )));
         };
-        for mut mount in collect(folders, template, source, depth - 1)? {
+        let own = image_volumes_of(folders, source.name.as_str())?;
+        for mut mount in own
+            .into_iter()
+            .chain(collect(folders, template, source, depth - 1)?)
+        {
             mount.readonly |= from.read_only == Some(true);
             put(&mut mounts, mount);
         }
@@ -72,26 +79,102 @@ fn collect(
             return Err(failed(format!("no volume {:?}", point.source_volume)));
         };
         let source = source(folders, volume, &point.container_path)?;
-        put(
-            &mut mounts,
-            Mount {
-                target: point.container_path.clone(),
-                kind: MountKind::Bind {
-                    source: source.to_string_lossy().into_owned(),
-                },
-                readonly: point.read_only == Some(true),
-            },
-        );
+        let mount = Mount {
+            readonly: point.read_only == Some(true),
+            ..bind(&source, &point.container_path)
+        };
+        put(&mut mounts, mount);
     }
     Ok(mounts)
 }
 
 /// Adds a mount; one at the same place is replaced.
 pub fn put(mounts: &mut Vec<Mount>, mount: Mount) {
-    let same =
-        |other: &Mount| other.target.trim_end_matches('/') == mount.target.trim_end_matches('/');
-    mounts.retain(|other| !same(other));
+    mounts.retain(|other| !is_same(&other.target, &mount.target));
     mounts.push(mount);
+}
+
+fn is_same(one: &str, other: &str) -> bool {
+    Path::new(one)
+        .components()
+        .eq(Path::new(other).components())
+}
+
+/// Makes the volumes that an image wants and nothing else is mounted over: folders of the
+/// container's own, which last as long as its task. Where each belongs is written beside it, for
+/// containers that take their volumes from this one.
+///
+/// # Errors
+/// The reason to show.
+pub fn image_volumes(
+    folders: &Folders<'_>,
+    definition: &ContainerDefinition,
+    wanted: &[String],
+    mounts: &[Mount],
+) -> Result<Vec<Mount>, ContainerReason> {
+    let linux = definition.linux_parameters.as_ref();
+    let in_memory = linux.and_then(|linux| linux.tmpfs.as_ref()).into_iter();
+    let in_memory: Vec<&str> = in_memory
+        .flatten()
+        .map(|tmpfs| tmpfs.container_path.as_str())
+        .collect();
+    let taken = |target: &str| {
+        let mut others = mounts.iter().map(|mount| mount.target.as_str());
+        others.any(|other| is_same(other, target))
+            || in_memory.iter().any(|other| is_same(other, target))
+    };
+    let place = image_volumes_place(folders, definition.name.as_str());
+    let mut made = Vec::new();
+    for (number, target) in wanted.iter().enumerate() {
+        if taken(target) {
+            continue;
+        }
+        let path = folder(folders, place.join(number.to_string()), target)?;
+        let note = place.join(format!("{number}.path"));
+        fs::write(&note, target).map_err(|e| failed(format!("write {}: {e}", note.display())))?;
+        made.push(bind(&path, target));
+    }
+    Ok(made)
+}
+
+fn image_volumes_place(folders: &Folders<'_>, container: &str) -> PathBuf {
+    folders
+        .task
+        .join("containers")
+        .join(container)
+        .join("volumes")
+}
+
+/// Those that [`image_volumes`] made for a container of the task.
+fn image_volumes_of(folders: &Folders<'_>, container: &str) -> Result<Vec<Mount>, ContainerReason> {
+    let place = image_volumes_place(folders, container);
+    let wrong = |error: io::Error| failed(format!("read {}: {error}", place.display()));
+    let entries = match fs::read_dir(&place) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(wrong)?,
+    };
+    let mut mounts = Vec::new();
+    for entry in entries {
+        let note = entry.map_err(wrong)?.path();
+        if note
+            .extension()
+            .is_some_and(|extension| extension == "path")
+        {
+            let target = fs::read_to_string(&note).map_err(wrong)?;
+            mounts.push(bind(&note.with_extension(""), &target));
+        }
+    }
+    Ok(mounts)
+}
+
+fn bind(source: &Path, target: &str) -> Mount {
+    Mount {
+        target: target.to_owned(),
+        kind: MountKind::Bind {
+            source: source.to_string_lossy().into_owned(),
+        },
+        readonly: false,
+    }
 }
 
 fn source(
@@ -154,45 +237,20 @@ fn shared(
     }
 }
 
-/// Makes a volume's folder when it is missing. A new one gets owner and mode of the folder it
-/// covers in the image, so that a program that is not root may write where its image lets it.
+/// Makes a volume's folder when it is missing, and fills it when it is empty.
 fn folder(
     folders: &Folders<'_>,
     path: PathBuf,
     container_path: &str,
 ) -> Result<PathBuf, ContainerReason> {
     let wrong = |error: io::Error| failed(format!("make {}: {error}", path.display()));
-    let is_new = !path.is_dir();
     DirBuilder::new()
         .recursive(true)
         .mode(0o755)
         .create(&path)
         .map_err(wrong)?;
-    let covered = folders
-        .layers
-        .iter()
-        .find_map(|layer| folder_in(layer, container_path));
-    if let (true, Some(covered)) = (is_new, covered) {
-        chown(&path, Some(covered.uid()), Some(covered.gid())).map_err(wrong)?;
-        let mode = Permissions::from_mode(covered.mode() & 0o7777);
-        fs::set_permissions(&path, mode).map_err(wrong)?;
-    }
+    fill(folders.layers, &path, container_path).map_err(wrong)?;
     Ok(path)
-}
-
-/// A folder of a layer, reached without following a link.
-fn folder_in(layer: &Path, container_path: &str) -> Option<Metadata> {
-    let mut at = layer.to_owned();
-    let mut found = None;
-    for part in Path::new(container_path).components() {
-        match part {
-            Component::Normal(name) => at.push(name),
-            Component::RootDir | Component::CurDir => continue,
-            Component::ParentDir | Component::Prefix(_) => return None,
-        }
-        found = Some(fs::symlink_metadata(&at).ok().filter(Metadata::is_dir)?);
-    }
-    found
 }
 
 fn failed(detail: String) -> ContainerReason {
@@ -212,37 +270,6 @@ fn not_provided(volume: &Volume, what: &str) -> ContainerReason {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_new_volume_takes_owner_and_mode_of_the_folder_it_covers() {
-        let root = tempfile::tempdir().unwrap();
-        let layer = root.path().join("layer");
-        fs::create_dir_all(layer.join("var/data")).unwrap();
-        fs::set_permissions(layer.join("var/data"), Permissions::from_mode(0o1770)).unwrap();
-        std::os::unix::fs::symlink("/etc", layer.join("link")).unwrap();
-        let (layers, policy) = ([layer], Policy::default());
-        let shared = root.path().join("shared");
-        let folders = Folders {
-            task: root.path(),
-            shared: &shared,
-            policy: &policy,
-            layers: &layers,
-        };
-        let mode = |name: &str, covers: &str| {
-            let path = folder(&folders, root.path().join(name), covers).unwrap();
-            fs::metadata(path).unwrap().mode() & 0o7777
-        };
-        assert_eq!(mode("a", "/var/data"), 0o1770);
-        fs::set_permissions(root.path().join("a"), Permissions::from_mode(0o700)).unwrap();
-        assert_eq!(
-            mode("a", "/var/data"),
-            0o700,
-            "one that was there stays as it is"
-        );
-        assert_eq!(mode("b", "/nowhere"), 0o755);
-        assert_eq!(mode("c", "/link"), 0o755, "no link is followed");
-        assert_eq!(mode("d", "/var/../var/data"), 0o755);
-    }
 
     #[test]
     fn volumes_that_are_not_provided_are_refused() {

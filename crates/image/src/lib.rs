@@ -25,6 +25,7 @@
 mod archive;
 mod attributes;
 mod config;
+mod content;
 mod digest;
 mod endpoint;
 mod entries;
@@ -44,6 +45,7 @@ mod unpack;
 
 pub use archive::{LoadOptions, Loaded};
 pub use config::{ExposedPort, ImageConfig, Protocol, signal_number};
+pub use content::Content;
 pub use digest::{BadDigest, Digest};
 pub use endpoint::{Credentials, Mirrors};
 pub use error::{Error, Result};

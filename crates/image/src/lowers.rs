@@ -48,6 +48,22 @@ impl Lowers {
 
     /// Looks up a path that holds no links except as its last part.
     pub(crate) fn find(&self, path: &Path) -> io::Result<Found> {
+        Ok(match self.walk(path)? {
+            Ok(merged) => merged
+                .into_iter()
+                .next()
+                .map_or(Found::Nothing, Found::Folder),
+            Err(other) => other,
+        })
+    }
+
+    /// All folders that are merged at a path, the topmost first; none when it is no folder.
+    pub(crate) fn folders(&self, path: &Path) -> io::Result<Vec<Rc<OwnedFd>>> {
+        Ok(self.walk(path)?.unwrap_or_default())
+    }
+
+    /// The merged folders, or what else is there.
+    fn walk(&self, path: &Path) -> io::Result<Result<Vec<Rc<OwnedFd>>, Found>> {
         let mut merged = self.roots.clone();
         let mut parts = path.iter().peekable();
         while let Some(part) = parts.next() {
@@ -64,20 +80,17 @@ impl Lowers {
                         break;
                     }
                 } else if next.is_empty() {
-                    return match parts.peek() {
-                        None => other(folder, part, stat),
-                        Some(_) => Ok(Found::Nothing),
-                    };
+                    return Ok(Err(match parts.peek() {
+                        None => other(folder, part, stat)?,
+                        Some(_) => Found::Nothing,
+                    }));
                 } else {
                     break;
                 }
             }
             merged = next;
         }
-        Ok(merged
-            .into_iter()
-            .next()
-            .map_or(Found::Nothing, Found::Folder))
+        Ok(Ok(merged))
     }
 }
 
@@ -132,6 +145,12 @@ pub(crate) fn open_beneath(
         Mode::empty(),
         resolve,
     )?)
+}
+
+/// Makes a file that was not there.
+pub(crate) fn create(folder: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)
 }
 
 fn is_opaque(folder: &OwnedFd) -> bool {

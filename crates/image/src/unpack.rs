@@ -31,7 +31,7 @@ use crate::entries::{Entries, Entry, Kind};
 use crate::error::Error;
 use crate::inflate::{Plain, with_plain};
 use crate::limits::Limits;
-use crate::lowers::{Found, Lowers, is_whiteout, kind, open_beneath, open_folder, stat};
+use crate::lowers::{Found, Lowers, create, is_whiteout, kind, open_beneath, open_folder, stat};
 
 /// As many links as the kernel follows in one path.
 const LINKS_MAX: usize = 40;
@@ -483,11 +483,6 @@ fn cleaned(name: &[u8]) -> io::Result<PathBuf> {
         }
     }
     Ok(path)
-}
-
-fn create(folder: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)
 }
 
 fn whiteout(folder: &Folder, name: &OsStr) -> io::Result<()> {

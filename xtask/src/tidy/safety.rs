@@ -61,12 +61,14 @@ const MODES: [&str; 4] = [
 ];
 
 /// Files that work inside a container's or a layer's tree.
-const IN_TREES: [&str; 5] = [
+const IN_TREES: [&str; 7] = [
     "crates/runtime/src/start/",
     "crates/image/src/attributes.rs",
+    "crates/image/src/content.rs",
     "crates/image/src/entries.rs",
     "crates/image/src/lowers.rs",
     "crates/image/src/unpack.rs",
+    "crates/tree/src/",
 ];
 
 /// Functions whose arguments become options of a mount.

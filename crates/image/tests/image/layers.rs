@@ -3,6 +3,8 @@
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
+use windlass_image::Content;
+
 use crate::build::*;
 
 fn is_whiteout(path: &Path) -> bool {
@@ -205,6 +207,84 @@ fn overlayfs_shows_the_merged_tree() {
         "./usr/bin/tool",
     ];
     assert_eq!(shown, expected, "{errors}");
+}
+
+/// A volume gets what a container would see in its place.
+#[test]
+fn content_is_copied_from_the_merged_tree() {
+    let place = Place::new();
+    let owned = |name: &'static [u8], kind, mode, uid| Header {
+        name,
+        kind,
+        mode,
+        uid,
+        ..Header::default()
+    };
+    let layers = [
+        Tar::default()
+            .entry(&owned(b"var/data", b'5', 0o1770, 7), b"")
+            .file("var/data/a", "1")
+            .file("var/data/gone", "1")
+            .file("var/data/hidden/x", "1")
+            .file("var/data/merged/lower", "1")
+            .file("var/data/was-file", "1")
+            .file("var/bare/x", "1")
+            .symlink("srv", "/var/./data")
+            .symlink("loop", "loop"),
+        Tar::default()
+            .file("var/data/.wh.gone", "")
+            .file("var/bare/.wh.x", "")
+            .file("var/data/hidden/.wh..wh..opq", "")
+            .file("var/data/hidden/y", "2")
+            .file("var/data/merged/upper", "2")
+            .file("var/data/.wh.was-file", "")
+            .file("var/data/was-file/z", "2")
+            .pax(&[("SCHILY.xattr.user.kept", b"1")])
+            .entry(&owned(b"var/data/tool", b'0', 0o4755, 3), b"")
+            .hard_link("var/data/merged/tool", "var/data/tool")
+            .symlink("var/data/out", "../../../../../etc")
+            .kind(b'6', "var/data/pipe", ""),
+    ];
+    let image = place.load_layers(&layers.map(Tar::end)).unwrap();
+    let volume = place.folder.path().join("volume");
+    std::fs::create_dir(&volume).unwrap();
+    let content = |path: &str| Content::find(&image.layers, path).unwrap();
+    for path in ["/", "/none", "/loop", "/var/data/a", "/var/data/gone/x"] {
+        assert!(content(path).is_none(), "{path}");
+    }
+    assert!(!content("/srv").unwrap().is_empty().unwrap());
+    assert!(content("/var/bare").unwrap().is_empty().unwrap());
+    // Again over what a copy that was broken off has left.
+    std::fs::create_dir_all(volume.join("a/folder")).unwrap();
+    std::os::unix::fs::symlink(place.outside().join("canary"), volume.join("tool")).unwrap();
+    for path in ["/srv/", "/var/data"] {
+        content(path).unwrap().copy_into(&volume).unwrap();
+        let shown = ["a", "hidden", "merged", "out", "pipe", "tool", "was-file"];
+        assert_eq!(names(&volume), shown, "{path}");
+        assert_eq!(names(&volume.join("hidden")), ["y"]);
+        assert_eq!(names(&volume.join("merged")), ["lower", "tool", "upper"]);
+        assert_eq!(names(&volume.join("was-file")), ["z"]);
+        let of = |name: &str| std::fs::symlink_metadata(volume.join(name)).unwrap();
+        let top = std::fs::metadata(&volume).unwrap();
+        assert_eq!(
+            (top.mode() & 0o7777, top.uid(), top.mtime()),
+            (0o1770, 7, 1_000_000)
+        );
+        let tool = of("tool");
+        assert_eq!(
+            (tool.mode() & 0o7777, tool.uid(), tool.nlink()),
+            (0o4755, 3, 2)
+        );
+        assert_eq!(tool.ino(), of("merged/tool").ino());
+        let kept = attribute(&volume.join("tool"), "user.kept");
+        assert_eq!(kept.as_deref(), Some(&b"1"[..]));
+        assert!(of("pipe").file_type().is_fifo() && of("pipe").mode() & 0o7777 == 0o644);
+        let target = std::fs::read_link(volume.join("out")).unwrap();
+        assert_eq!(target, Path::new("../../../../../etc"));
+        assert_eq!(of("a").mtime(), 1_000_000);
+    }
+    let canary = std::fs::read_to_string(place.outside().join("canary")).unwrap();
+    assert_eq!(canary, "untouched");
 }
 
 #[test]
