@@ -67,14 +67,15 @@ class Cli:
         return said
 
     def begin(self, *arguments, **settings):
-        """Starts one that goes on: its process, whose output is text by lines."""
+        """Starts one that goes on: its process. Nothing is read ahead of what a test reads, or its
+        rest would not be the whole rest."""
         return subprocess.Popen(
             self.command(*arguments),
             env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            bufsize=0,
             cwd=self.folder,
             **settings,
         )

@@ -6,9 +6,10 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 
 import pytest
-from cli import NOBODY
+from cli import NOBODY, Cli
 from windlass import (
     FOREVER,
     IMAGES,
@@ -30,7 +31,7 @@ def end_of(process, code, seconds=40):
     """What a process that was begun has said since, once it has ended with `code`."""
     out, err = process.communicate(timeout=seconds)
     assert process.returncode == code, (process.returncode, out, err)
-    return out, err
+    return out.decode(), err.decode()
 
 
 def waits_of(process):
@@ -41,7 +42,7 @@ def waits_of(process):
 
 def line_of(stream, word):
     """The next line that has the word; what comes before is left out."""
-    while line := stream.readline():
+    while line := stream.readline().decode():
         if word in line:
             return line
     raise AssertionError(f"no line with {word!r}")
@@ -244,7 +245,7 @@ def test_logs_are_followed_to_the_end(cli, tasks):
     tasks.running(task)
     wait_until(lambda: "two" in cli("logs", task), "its words")
     process = cli.begin("logs", "-f", "--tail", "1", task)
-    assert process.stdout.readline() == "two\n"
+    assert process.stdout.readline() == b"two\n"
     (cli.folder / "go").touch()
     assert end_of(process, 0)[0] == "three\n"
     assert cli("logs", task, "--tail", 2) == "two\nthree\n"
@@ -282,7 +283,7 @@ def test_logs_of_any_length_take_little_memory(own, own_cli):
         assert done.stdout.split() == [str(count + 1)], done.stderr
     # Nor does a reader that does not take what it asked for.
     process = cli.begin("logs", task)
-    assert process.stdout.readline() == "begin\n"
+    assert process.stdout.readline() == b"begin\n"
     cli("version")
     assert number("status", "VmHWM") - before < 40_000
     process.kill()
@@ -511,6 +512,27 @@ def test_env_in_every_shell(cli, windlass):
     assert "windlass up" in cli("env", "--data", cli.folder / "none", root=True, code=69).err
 
 
+def test_the_user_behind_sudo_has_the_keys(executable, monkeypatch):
+    """And no other: what `sudo windlass up` makes is for who called sudo."""
+    monkeypatch.setenv("SUDO_UID", "65534")
+    monkeypatch.setenv("SUDO_GID", "65534")
+    with tempfile.TemporaryDirectory(prefix="windlass-e2e-") as folder:
+        os.chmod(folder, 0o755)
+        own = Installation(executable, f"{folder}/own")
+        try:
+            own.start()
+            cli = Cli(own, folder)
+            bare = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+            assert own.keys()[1] in cli("env", "--data", own.data, env=bare)
+            assert cli("ps", "--data", own.data, env=bare).rows() == []
+            other = ["setpriv", "--reuid=65533", "--regid=65533", "--clear-groups"]
+            words = [*other, own.executable, "ps", "--data", own.data]
+            done = subprocess.run(words, env=bare, capture_output=True, text=True)
+            assert done.returncode == 4 and "which user 65534 owns" in done.stderr, done.stderr
+        finally:
+            own.dispose()
+
+
 def test_an_old_aws_is_told(cli, windlass):
     """A CLI that does not know the variable would go to Amazon."""
     folder = cli.folder / "bin"
@@ -589,7 +611,7 @@ def test_what_follows_a_task_outlives_the_server(own, own_cli):
     line_of(run.stdout, "tick 2")
     (task,) = own.ecs.list_tasks()["taskArns"]
     logs = cli.begin("logs", "-f", task)
-    assert logs.stdout.readline() == "tick 1\n"
+    assert logs.stdout.readline() == b"tick 1\n"
     wait = cli.begin("wait", task, "stopped")
     wait_until(lambda: waits_of(wait) > 60, "it looks at the task again and again")
     own.kill()
@@ -630,9 +652,9 @@ def test_a_server_that_moved_is_found_by_its_folder(own, own_cli):
     tasks.running(task)
     process = subprocess.Popen(
         [own.executable, "logs", "-f", task, "--data", own.data],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
     )
-    assert process.stdout.readline() == "ready\n"
+    assert process.stdout.readline() == b"ready\n"
     own.move()
     Tasks(own).stop(task)
     end_of(process, 0)

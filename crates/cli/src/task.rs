@@ -59,6 +59,14 @@ pub(crate) fn id(task: &Task) -> &str {
     last_part(text(&task.task_arn))
 }
 
+/// The id, where a task is named by nothing shorter.
+pub(crate) fn whole_id(name: &str) -> Option<&str> {
+    let is_task = !name.contains('/') || name.contains("task/");
+    let id = last_part(name);
+    let is_whole = id.len() == 32 && id.bytes().all(|digit| digit.is_ascii_hexdigit());
+    (is_task && is_whole).then_some(id)
+}
+
 /// The first digits of the id. The server gives no two known tasks the same.
 pub(crate) fn short(task: &Task) -> &str {
     let id = id(task);

@@ -266,6 +266,27 @@ async fn tasks_without_a_place_exit_with_two() {
 }
 
 #[tokio::test]
+async fn logs_outlive_their_task() {
+    fn forgotten(operation: &str, body: &[u8]) -> (u16, String) {
+        match operation {
+            "FindTask" => refusal(
+                "InvalidParameterException",
+                "No task's id begins with \"3f2a\".",
+            ),
+            _ => ended(operation, body),
+        }
+    }
+    let server = Server::start(forgotten).await;
+    let id = ARN.rsplit('/').next().unwrap();
+    for whole in [ARN, id] {
+        assert_eq!(server.run(&format!("logs -f {whole}")).await, 0);
+    }
+    let asked = json!({ "task": id, "containers": [], "follow": false });
+    assert_eq!(server.asked("GetLogs"), [asked.clone(), asked]);
+    assert_eq!(server.run("logs 3f2a").await, 3);
+}
+
+#[tokio::test]
 async fn a_task_that_never_starts_has_no_code() {
     fn failed(operation: &str, body: &[u8]) -> (u16, String) {
         match operation {

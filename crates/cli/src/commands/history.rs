@@ -84,7 +84,7 @@ async fn subject(client: &Client, name: &str) -> Result<String, Failure> {
     let of_arn = |arn: &Option<String>| last_part(text(arn)).to_owned();
     let thing = match thing::find(client, name).await {
         // History is kept for longer than the task itself: by its whole id it is still found.
-        Err(failure) if failure.exit_code() == 3 => match whole_id(name) {
+        Err(failure) if failure.exit_code() == 3 => match task::whole_id(name) {
             Some(id) => return Ok(format!("task/{id}")),
             None => return Err(failure),
         },
@@ -97,14 +97,6 @@ async fn subject(client: &Client, name: &str) -> Result<String, Failure> {
         Thing::Instance(it, _) => format!("instance/{}", of_arn(&it.container_instance_arn)),
         Thing::Node(it) => format!("node/{}", it.id),
     })
-}
-
-/// The id, where a task is named by nothing shorter.
-fn whole_id(name: &str) -> Option<&str> {
-    let is_task = !name.contains('/') || name.contains("task/");
-    let id = last_part(name);
-    let is_whole = id.len() == 32 && id.bytes().all(|digit| digit.is_ascii_hexdigit());
-    (is_task && is_whole).then_some(id)
 }
 
 /// The entries of a subject, oldest first.

@@ -5,10 +5,11 @@ mod records;
 pub(crate) use records::{Next, Query, Records};
 
 use super::Context;
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::link::GONE;
 use crate::output::{Format, Output, Shown};
-use crate::task;
+use crate::task::{self, text};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -55,34 +56,8 @@ pub(crate) struct Record {
 
 pub(crate) async fn run(args: LogsArgs, context: &mut Context<'_>) -> Result<(), Failure> {
     let link = context.link()?;
-    let found = task::find(&link.client, &args.task).await?;
-    let containers = found
-        .containers
-        .iter()
-        .flatten()
-        .filter_map(|it| it.name.clone());
-    let containers: Vec<String> = containers.collect();
-    if let Some(wanted) = args
-        .container
-        .as_ref()
-        .filter(|name| !containers.contains(name))
-    {
-        return Err(Failure::NotFound(format!(
-            "the task has no container {wanted}: it has {}",
-            containers.join(", ")
-        )));
-    }
-    let mut printer = Printer::new(
-        "",
-        containers.len() > 1 && args.container.is_none(),
-        args.timestamps,
-    );
-    let query = Query {
-        task: task::id(&found).to_owned(),
-        tail: args.tail,
-        follow: args.follow,
-        container: args.container,
-    };
+    let (query, several) = asked(&link.client, &args).await?;
+    let mut printer = Printer::new("", several, args.timestamps);
     let mut records = Records::new(link, query);
     loop {
         let some = match records.next().await? {
@@ -101,6 +76,38 @@ pub(crate) async fn run(args: LogsArgs, context: &mut Context<'_>) -> Result<(),
         }
         context.out.flush()?;
     }
+}
+
+/// What is asked for, and whether it may be of several containers.
+async fn asked(client: &Client, args: &LogsArgs) -> Result<(Query, bool), Failure> {
+    let query = |task: &str, follow: bool| Query {
+        task: task.to_owned(),
+        tail: args.tail,
+        follow,
+        container: args.container.clone(),
+    };
+    let found = match task::find(client, &args.task).await {
+        // Logs are kept for longer than the task itself: by its whole id they are still found.
+        Err(failure) if failure.exit_code() == 3 => {
+            let id = task::whole_id(&args.task).ok_or(failure)?;
+            return Ok((query(id, false), args.container.is_none()));
+        }
+        found => found?,
+    };
+    let containers = found.containers.iter().flatten();
+    let containers: Vec<&str> = containers.map(|it| text(&it.name)).collect();
+    if let Some(wanted) = args
+        .container
+        .as_deref()
+        .filter(|it| !containers.contains(it))
+    {
+        return Err(Failure::NotFound(format!(
+            "the task has no container {wanted}: it has {}",
+            containers.join(", ")
+        )));
+    }
+    let several = containers.len() > 1 && args.container.is_none();
+    Ok((query(task::id(&found), args.follow), several))
 }
 
 /// Makes lines of records.
