@@ -3,6 +3,9 @@
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from botocore import UNSIGNED
+from botocore.client import Config
+from botocore.exceptions import ClientError
 from windlass import TARGET, send, signed
 
 LIST = f"{TARGET}.ListClusters"
@@ -53,6 +56,45 @@ def test_what_is_not_signed_right_is_refused(windlass, how, code, message):
     assert (answer.status, answer.code) == (400, code)
     assert answer.headers["x-amzn-errortype"] == code
     assert message in answer.message
+
+
+@pytest.mark.parametrize(
+    "service, operation, members, code",
+    [
+        ("sts", "assume_role", {"RoleArn": "r" * 20, "RoleSessionName": "me"}, "InvalidAction"),
+        ("elbv2", "describe_load_balancers", {}, "SignatureDoesNotMatch"),
+        ("iam", "list_users", {}, "SignatureDoesNotMatch"),
+        ("ec2", "describe_instances", {}, "SignatureDoesNotMatch"),
+        ("s3", "list_buckets", {}, "SignatureDoesNotMatch"),
+        ("logs", "describe_log_groups", {}, "InvalidSignatureException"),
+        ("lambda", "list_functions", {}, "InvalidSignatureException"),
+    ],
+)
+def test_a_service_that_is_not_served_says_so_in_its_own_protocol(
+    windlass, service, operation, members, code
+):
+    client = windlass.client(service)
+    with pytest.raises(ClientError) as error:
+        getattr(client, operation)(**members)
+    told = error.value.response["Error"]
+    assert told["Code"] == code, told
+    served = "GetCallerIdentity" if service == "sts" else "this endpoint serves ecs and sts"
+    assert served in told["Message"], told
+    assert error.value.response["ResponseMetadata"]["RequestId"]
+
+
+@pytest.mark.parametrize(
+    "keys, code",
+    [
+        ({"aws_secret_access_key": "x" * 40}, "SignatureDoesNotMatch"),
+        ({"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE"}, "InvalidClientTokenId"),
+        ({"config": Config(signature_version=UNSIGNED)}, "MissingAuthenticationToken"),
+    ],
+)
+def test_a_wrong_caller_of_sts_is_told_in_xml(windlass, keys, code):
+    with pytest.raises(ClientError) as error:
+        windlass.client("sts", **keys).get_caller_identity()
+    assert error.value.response["Error"]["Code"] == code
 
 
 def test_a_clock_that_is_a_little_off_is_accepted(windlass):
@@ -136,7 +178,7 @@ def test_what_clients_add_is_accepted(windlass):
 def test_a_body_that_is_too_large_is_refused(windlass):
     answer = windlass.raw(LIST, b'{"x":"' + b"a" * (2 << 20) + b'"}')
     assert (answer.status, answer.code) == (413, "RequestEntityTooLarge")
-    assert "1048576 bytes" in answer.message
+    assert "262144 bytes" in answer.message
 
 
 def test_only_post_is_served(windlass):

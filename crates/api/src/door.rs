@@ -1,10 +1,11 @@
 //! One request: verified, then routed by the service it is signed for and the operation it names.
 
-use crate::caller::{Caller, Keys};
+use crate::caller::{AccessKey, Caller, Keys};
 use crate::limits;
 use crate::local::Local;
 use crate::ops::{self, Call};
 use crate::page::PageTokens;
+use crate::protocol::{JSON, Protocol, XML};
 use crate::sigv4::{Body, Claim, Deny};
 use crate::{sts, windlass};
 use bytes::Bytes;
@@ -12,11 +13,13 @@ use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::Semaphore;
 use windlass_model::arn::Scope;
 use windlass_server::Handle;
+use windlass_wire::check::quoted;
 use windlass_wire::{ApiError, ErrorCode, Operation, messages};
 
 pub(crate) type Answer = Response<BoxBody<Bytes, std::io::Error>>;
@@ -30,27 +33,23 @@ pub(crate) struct Door {
     pub(crate) tokens: PageTokens,
 }
 
-const JSON: &str = "application/x-amz-json-1.1";
-const XML: &str = "text/xml";
-
-/// How an error is written: by the protocol of the service that was called.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Protocol {
-    Json,
-    Query,
-}
-
 impl Door {
-    pub(crate) async fn answer(self: Arc<Door>, request: Request<Incoming>) -> Answer {
+    /// `bodies` bounds how many bodies of one connection are held at a time.
+    pub(crate) async fn answer(
+        self: Arc<Door>,
+        request: Request<Incoming>,
+        bodies: Arc<Semaphore>,
+    ) -> Answer {
         let request_id = request_id();
-        let protocol = protocol_of(request.headers());
+        let protocol = Protocol::of(request.headers());
         let (parts, mut body) = request.into_parts();
-        let mut answer = match Box::pin(self.route(&parts, &mut body, &request_id)).await {
+        let call = self.route(&parts, &mut body, &bodies, &request_id);
+        let mut answer = match Box::pin(call).await {
             Ok(answer) => answer,
             Err(err) => {
                 tracing::debug!(code = err.code.as_str(), message = err.message, "refused");
                 read_on(&mut body).await;
-                refused(protocol, &err, &request_id)
+                protocol.refuse(&err, &request_id)
             }
         };
         let headers = answer.headers_mut();
@@ -60,38 +59,45 @@ impl Door {
         answer
     }
 
+    /// What the head of a request says is judged before a byte of its body is kept: a stranger
+    /// costs no memory.
     async fn route(
         &self,
         parts: &Parts,
         body: &mut Incoming,
+        bodies: &Semaphore,
         request_id: &str,
     ) -> Result<Answer, ApiError> {
-        if let Some(operation) = windlass::streamed_upload(&parts.headers) {
-            let caller = self.verify(parts, Body::Declared)?;
-            self.check_service(&caller, "ecs")?;
+        let claim = Claim::parse(&parts.headers).map_err(denied)?;
+        let key = self.keys.find(claim.access_key);
+        let key = key.ok_or_else(|| denied(Deny::UnknownKey))?;
+        claim.check_head(parts, key, now_s()).map_err(denied)?;
+        let caller = self.caller(&claim, key);
+        self.check_service(&caller)?;
+        let upload = windlass::streamed_upload(&parts.headers);
+        if let Some(operation) = upload.filter(|_| caller.service == "ecs") {
+            let signed = claim.check_signature(parts, Body::Declared, key);
+            signed.map_err(denied)?;
             return windlass::upload(self, operation, &parts.headers, body).await;
         }
-        let bytes = read_body(body).await?;
-        let caller = self.verify(parts, Body::Bytes(&bytes))?;
+        // Held until the call is answered, and never closed.
+        let _held = bodies.acquire().await;
+        let bytes = read_body(body, body_bytes_max(&parts.headers)).await?;
+        let signed = claim.check_signature(parts, Body::Bytes(&bytes), key);
+        signed.map_err(denied)?;
         if parts.method != http::Method::POST {
             return Err(messages::request::unknown_operation(parts.method.as_str()));
         }
         if caller.service == "sts" {
-            self.check_service(&caller, "sts")?;
             let (status, body) = sts::answer(&self.scope, &caller, &bytes, request_id);
             return Ok(respond(status, XML, body.into_bytes()));
         }
-        self.check_service(&caller, "ecs")?;
         let target = target(&parts.headers)?;
         if let Some(name) = target.strip_prefix("Windlass.") {
             return windlass::answer(self, &caller, name, &bytes).await;
         }
         let operation = Operation::from_target(target)
             .ok_or_else(|| messages::request::unknown_operation(target))?;
-        if operation != Operation::RegisterTaskDefinition && bytes.len() > limits::REQUEST_BYTES_MAX
-        {
-            return Err(messages::request::too_large(limits::REQUEST_BYTES_MAX));
-        }
         let call = Call {
             door: self,
             caller: &caller,
@@ -101,29 +107,26 @@ impl Door {
         Ok(respond(200, JSON, body))
     }
 
-    fn verify(&self, parts: &Parts, body: Body<'_>) -> Result<Caller, ApiError> {
-        let claim = Claim::parse(&parts.headers).map_err(denied)?;
-        let key = self.keys.find(claim.access_key);
-        claim.verify(parts, body, key, now_s()).map_err(denied)?;
-        let user = key.map_or("", |key| key.user.as_str());
-        Ok(Caller {
-            access_key: claim.access_key.to_owned(),
-            arn: format!("arn:aws:iam::{}:user/{user}", self.scope.account),
+    fn caller(&self, claim: &Claim<'_>, key: &AccessKey) -> Caller {
+        Caller {
+            access_key: key.id.clone(),
+            arn: format!("arn:aws:iam::{}:user/{}", self.scope.account, key.user),
             region: claim.region.to_owned(),
             service: claim.service.to_owned(),
-        })
+        }
     }
 
     /// A call for another service or region is refused naming both.
-    fn check_service(&self, caller: &Caller, served: &str) -> Result<(), ApiError> {
+    fn check_service(&self, caller: &Caller) -> Result<(), ApiError> {
         let here = &self.scope.region;
-        if caller.service == served && caller.region == *here {
+        if ["ecs", "sts"].contains(&caller.service.as_str()) && caller.region == *here {
             return Ok(());
         }
         let message = format!(
             "Credential should be scoped to a valid region and service: this endpoint serves ecs \
              and sts in region {here}, not {} in region {}.",
-            caller.service, caller.region
+            quoted(&caller.service),
+            quoted(&caller.region)
         );
         Err(ApiError::new(ErrorCode::InvalidSignature, message))
     }
@@ -171,8 +174,22 @@ async fn read_on(body: &mut Incoming) {
     let _ = tokio::time::timeout(limits::READ_ON_TIMEOUT, rest).await;
 }
 
-async fn read_body(body: &mut Incoming) -> Result<Bytes, ApiError> {
-    let limited = Limited::new(body, limits::BODY_BYTES_MAX);
+/// A definition that is too long is read far enough to be refused in ECS's words.
+fn body_bytes_max(headers: &HeaderMap) -> usize {
+    let target = target(headers).ok().and_then(Operation::from_target);
+    match target {
+        Some(Operation::RegisterTaskDefinition) => limits::BODY_BYTES_MAX,
+        _ => limits::REQUEST_BYTES_MAX,
+    }
+}
+
+async fn read_body(body: &mut Incoming, bytes_max: usize) -> Result<Bytes, ApiError> {
+    // A length that is told is believed: there is no need to read so far.
+    let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if told > bytes_max {
+        return Err(messages::request::too_large(bytes_max));
+    }
+    let limited = Limited::new(body, bytes_max);
     let collected = tokio::time::timeout(limits::BODY_TIMEOUT, limited.collect())
         .await
         .map_err(|_| {
@@ -184,43 +201,13 @@ async fn read_body(body: &mut Incoming) -> Result<Bytes, ApiError> {
     match collected {
         Ok(body) => Ok(body.to_bytes()),
         Err(err) if err.is::<http_body_util::LengthLimitError>() => {
-            Err(messages::request::too_large(limits::BODY_BYTES_MAX))
+            Err(messages::request::too_large(bytes_max))
         }
         Err(err) => Err(ApiError::new(
             ErrorCode::Serialization,
             format!("The request's body could not be read: {err}."),
         )),
     }
-}
-
-/// The service named in the claim decides how an error is written, believed or not.
-fn protocol_of(headers: &HeaderMap) -> Protocol {
-    match Claim::parse(headers) {
-        Ok(claim) if claim.service == "sts" => Protocol::Query,
-        _ => Protocol::Json,
-    }
-}
-
-fn refused(protocol: Protocol, err: &ApiError, request_id: &str) -> Answer {
-    if protocol == Protocol::Query {
-        let code = match err.code {
-            ErrorCode::UnrecognizedClient => "InvalidClientTokenId",
-            ErrorCode::InvalidSignature => "SignatureDoesNotMatch",
-            ErrorCode::MissingAuthenticationToken => "MissingAuthenticationToken",
-            ErrorCode::IncompleteSignature => "IncompleteSignature",
-            other => other.as_str(),
-        };
-        return respond(
-            403,
-            XML,
-            sts::error(code, &err.message, request_id).into_bytes(),
-        );
-    }
-    let mut answer = respond(err.status(), JSON, err.to_json().into_bytes());
-    if let Ok(code) = err.code.as_str().parse() {
-        answer.headers_mut().insert("x-amzn-errortype", code);
-    }
-    answer
 }
 
 pub(crate) fn respond(status: u16, content_type: &'static str, body: Vec<u8>) -> Answer {

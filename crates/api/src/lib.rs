@@ -15,6 +15,7 @@ pub mod limits;
 pub mod local;
 mod ops;
 mod page;
+mod protocol;
 mod reject;
 mod serve;
 mod sigv4;

@@ -9,6 +9,10 @@ pub const CONNECTIONS_MAX: usize = 1_024;
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// Bytes of any request but a registration: what it brings into rows fits a commit many times over.
 pub const REQUEST_BYTES_MAX: usize = 256 << 10;
+/// Bodies of one connection that are held at a time; HTTP/2 could send as many as it has streams.
+pub const BODIES_PER_CONNECTION_MAX: usize = 16;
+/// Requests of one HTTP/2 connection at a time.
+pub const STREAMS_MAX: u32 = 64;
 /// Bytes of an uploaded archive.
 pub const UPLOAD_BYTES_MAX: u64 = 64 << 30;
 /// Bytes of an upload after which the room on the disk is looked at again.

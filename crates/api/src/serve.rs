@@ -65,7 +65,7 @@ pub async fn serve(
     server
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(256);
+        .max_concurrent_streams(limits::STREAMS_MAX);
     loop {
         let next = async {
             let slot = slots.clone().acquire_owned().await;
@@ -90,10 +90,12 @@ pub async fn serve(
         let door = door.clone();
         let activity = Arc::new(Activity::new());
         let seen = activity.clone();
+        let bodies = Arc::new(Semaphore::new(limits::BODIES_PER_CONNECTION_MAX));
         let service = service_fn(move |request| {
             let door = door.clone();
             let running = Running::new(seen.clone());
-            async move { Ok::<_, Infallible>(running.until_sent(door.answer(request).await)) }
+            let bodies = bodies.clone();
+            async move { Ok::<_, Infallible>(running.until_sent(door.answer(request, bodies).await)) }
         });
         let connection = server
             .serve_connection(TokioIo::new(socket), service)

@@ -26,7 +26,8 @@ pub(crate) enum Deny {
     Mismatch,
 }
 
-/// What the `Authorization` header claims; nothing of it is believed before [`Claim::verify`].
+/// What the `Authorization` header claims; nothing of it is believed before
+/// [`Claim::check_signature`].
 #[derive(Debug)]
 pub(crate) struct Claim<'a> {
     pub(crate) access_key: &'a str,
@@ -112,22 +113,34 @@ impl<'a> Claim<'a> {
         })
     }
 
-    /// Holds the signature against the key. `now_s` is in seconds since the epoch.
-    pub(crate) fn verify(
+    /// What can be judged before the body is there: that the head means one thing, the session
+    /// token, and the time. `now_s` is in seconds since the epoch.
+    pub(crate) fn check_head(
         &self,
         parts: &Parts,
-        body: Body<'_>,
-        key: Option<&AccessKey>,
+        key: &AccessKey,
         now_s: i64,
     ) -> Result<(), Deny> {
         refuse_ambiguity(parts)?;
-        let key = key.ok_or(Deny::UnknownKey)?;
         let token = single(&parts.headers, "x-amz-security-token")?;
         match (&key.session_token, token) {
             (None, None) => {}
             (Some(expected), Some(given)) if same(expected, given) => {}
             _ => return Err(Deny::BadToken),
         }
+        if (now_s - self.at_s).abs() > limits::CLOCK_SKEW_S {
+            return Err(Deny::Skewed);
+        }
+        Ok(())
+    }
+
+    /// Holds the signature against the key. The head was checked.
+    pub(crate) fn check_signature(
+        &self,
+        parts: &Parts,
+        body: Body<'_>,
+        key: &AccessKey,
+    ) -> Result<(), Deny> {
         let canonical = self.canonical_request(parts, body)?;
         let text = format!(
             "AWS4-HMAC-SHA256\n{}\n{}\n{}",
@@ -141,10 +154,6 @@ impl<'a> Claim<'a> {
             self.signature,
         ) {
             return Err(Deny::Mismatch);
-        }
-        // After the signature, so that a stranger learns nothing of our clock.
-        if (now_s - self.at_s).abs() > limits::CLOCK_SKEW_S {
-            return Err(Deny::Skewed);
         }
         Ok(())
     }

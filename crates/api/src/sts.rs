@@ -2,7 +2,9 @@
 //! out.
 
 use crate::caller::Caller;
+use crate::protocol::{escaped, query_error};
 use windlass_model::arn::Scope;
+use windlass_wire::check::quoted;
 
 /// The answer's status and body.
 pub(crate) fn answer(
@@ -31,41 +33,18 @@ pub(crate) fn answer(
         ),
         Some(other) => (
             400,
-            error(
+            query_error(
                 "InvalidAction",
-                &format!("{other} is not served here: of STS, only GetCallerIdentity is."),
+                &format!(
+                    "{} is not served here: of STS, only GetCallerIdentity is.",
+                    quoted(other)
+                ),
                 request_id,
             ),
         ),
         None => (
             400,
-            error("MissingAction", "The request names no Action.", request_id),
+            query_error("MissingAction", "The request names no Action.", request_id),
         ),
     }
-}
-
-/// An error in the Query protocol's shape.
-pub(crate) fn error(code: &str, message: &str, request_id: &str) -> String {
-    format!(
-        "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error>\
-         <Type>Sender</Type><Code>{}</Code><Message>{}</Message></Error>\
-         <RequestId>{request_id}</RequestId></ErrorResponse>",
-        escaped(code),
-        escaped(message)
-    )
-}
-
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '&' => escaped.push_str("&amp;"),
-            '"' => escaped.push_str("&quot;"),
-            c if c.is_control() => escaped.push('?'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }

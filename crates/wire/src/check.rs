@@ -156,7 +156,7 @@ impl Limits {
 }
 
 /// `value` as it may stand in a sentence.
-pub(crate) fn quoted(value: &str) -> Cow<'_, str> {
+pub fn quoted(value: &str) -> Cow<'_, str> {
     // As many bytes hold no more characters, and counting those is slower.
     if value.len() <= VALUE_CHARS_MAX {
         return Cow::Borrowed(value);

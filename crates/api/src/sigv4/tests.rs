@@ -60,7 +60,9 @@ fn signed(uri: &str, body: &[u8], token: Option<&str>, at_s: i64) -> Parts {
 }
 
 fn verify(parts: &Parts, body: &[u8], token: Option<&str>, now: i64) -> Result<(), Deny> {
-    Claim::parse(&parts.headers)?.verify(parts, Body::Bytes(body), Some(&key(token)), now)
+    let claim = Claim::parse(&parts.headers)?;
+    claim.check_head(parts, &key(token), now)?;
+    claim.check_signature(parts, Body::Bytes(body), &key(token))
 }
 
 const URI: &str = "http://127.0.0.1:7070/";
@@ -148,14 +150,10 @@ fn clocks_may_differ_by_five_minutes() {
 fn unknown_keys_and_malformed_headers_are_refused() {
     let parts = signed(URI, b"{}", None, NOW);
     let claim = Claim::parse(&parts.headers).unwrap();
-    assert_eq!(
-        claim.verify(&parts, Body::Bytes(b"{}"), None, NOW),
-        Err(Deny::UnknownKey)
-    );
     let mut other = key(None);
     other.secret.push('x');
     assert_eq!(
-        claim.verify(&parts, Body::Bytes(b"{}"), Some(&other), NOW),
+        claim.check_signature(&parts, Body::Bytes(b"{}"), &other),
         Err(Deny::Mismatch)
     );
     for bad in [
