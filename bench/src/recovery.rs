@@ -154,6 +154,8 @@ fn absent_node() -> Instance {
         address: "127.0.0.1".into(),
         connected: true,
         isolation: String::new(),
+        ports_in_use: Default::default(),
+        connection_changed_at: None,
     }
 }
 

@@ -12,7 +12,7 @@ import tempfile
 import pytest
 from botocore.exceptions import ClientError
 from cli import Cli
-from windlass import IMAGES, Installation, Lease, Tasks, port_is_free, unique
+from windlass import IMAGES, Installation, Lease, Tasks, port_is_free, unique, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -88,9 +88,10 @@ def cluster(ecs):
 
 
 @pytest.fixture
-def host_port():
-    """A port of the machine that nobody uses."""
+def host_port(windlass):
+    """A port of the machine that nobody uses, which the node knows."""
     lease = Lease("port", filter(port_is_free, range(18000, 18200)))
+    wait_until(lambda: lease.number not in windlass.ports_in_use(), "another's port to be free")
     yield lease.number
     lease.release()
 

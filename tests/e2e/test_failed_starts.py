@@ -1,7 +1,6 @@
 """Tasks that cannot start: each says why, soon, and leaves nothing."""
 
 import os
-import socket
 import time
 
 import pytest
@@ -77,17 +76,6 @@ def test_a_volume_below_a_file_of_the_image(tasks):
         volumes=[{"name": "v"}],
     )
     assert "/etc/passwd" in reason
-
-
-def test_a_port_that_a_process_of_the_host_has(tasks, host_port):
-    with socket.socket() as taken:
-        # The port may have been another test's a moment ago.
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(("0.0.0.0", host_port))
-        taken.listen()
-        ports = [{"containerPort": 80, "hostPort": host_port}]
-        _, reason = failed(tasks, busybox(FOREVER, portMappings=ports))
-    assert str(host_port) in reason, reason
 
 
 def test_a_sibling_that_cannot_start_ends_the_task(tasks):

@@ -1,7 +1,9 @@
 """RunTask, StartTask, StopTask, DescribeTasks and ListTasks: what they accept, and their refusals."""
 
+import socket
+
 import pytest
-from windlass import FOREVER, TARGET, Tasks, busybox, container, unique
+from windlass import FOREVER, TARGET, Tasks, busybox, container, unique, wait_until
 
 NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}
 INVALID = "InvalidParameterException"
@@ -183,6 +185,34 @@ def test_a_host_port_is_given_once(ecs, tasks, host_port):
     (again,) = ecs.list_tasks(family=definition.split(":")[0])["taskArns"]
     tasks.started.append(again)
     tasks.running(again)
+
+
+def test_a_port_that_another_program_has(windlass, ecs, tasks, host_port):
+    def reasons():
+        ports = [{"containerPort": 80, "hostPort": host_port}]
+        definition = tasks.register(busybox(FOREVER, portMappings=ports))
+        answer = ecs.run_task(taskDefinition=definition)
+        tasks.started += [task["taskArn"] for task in answer["tasks"]]
+        return [(failure["reason"], failure["detail"]) for failure in answer["failures"]]
+
+    with socket.socket() as taken:
+        # The port may have been another test's a moment ago.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", host_port))
+        taken.listen()
+        wait_until(lambda: host_port in windlass.ports_in_use(), "the port to be seen in use")
+        assert reasons() == [("RESOURCE:PORTS", f"host port {host_port} is in use")]
+    wait_until(lambda: host_port not in windlass.ports_in_use(), "the port to be seen free")
+    assert reasons() == []
+
+
+def test_the_port_of_the_api_is_not_for_tasks(windlass, ecs, tasks):
+    port = int(windlass.listen.rsplit(":", 1)[1])
+    wait_until(lambda: port in windlass.ports_in_use(), "the API's own port to be seen in use")
+    ports = [{"containerPort": 80, "hostPort": port}]
+    definition = tasks.register(busybox(FOREVER, portMappings=ports))
+    (failure,) = ecs.run_task(taskDefinition=definition)["failures"]
+    assert failure["reason"] == "RESOURCE:PORTS"
 
 
 def test_resources_are_reserved_and_given_back(ecs, tasks):

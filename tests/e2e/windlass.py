@@ -339,6 +339,13 @@ class Installation:
     def text(self, task, container=None):
         return "\n".join(text for _, _, text in self.logs(task, container))
 
+    def ports_in_use(self):
+        """Ports of the machine that others listen on, as its node last told."""
+        answer = self.raw("Windlass.ListNodes", {})
+        assert answer.status == 200, answer.body
+        (node,) = answer.json()["nodes"]
+        return node["portsInUse"]
+
     def history(self, subject):
         answer = self.raw("Windlass.DescribeHistory", {"subject": subject})
         assert answer.status == 200, answer.body

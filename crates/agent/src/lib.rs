@@ -27,6 +27,7 @@ pub mod host_path;
 pub mod images;
 pub mod ledger;
 pub mod limits;
+mod listening;
 pub mod logs;
 pub mod machine;
 mod prepare;

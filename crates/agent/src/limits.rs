@@ -59,6 +59,10 @@ pub const REMOVE_TIME: Duration = Duration::from_secs(120);
 pub const RESEND_AFTER: Duration = Duration::from_secs(5);
 /// Sent when nothing else was.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
+/// How often the machine's listening sockets are looked at.
+pub const PORTS_EVERY: Duration = Duration::from_secs(2);
+/// Ports in use that are told; those beyond are found when a task fails on one.
+pub const LISTENING_PORTS_MAX: usize = 4_096;
 /// Pause before a ledger record that could not be written is tried again.
 pub const LEDGER_RETRY: Duration = Duration::from_secs(1);
 /// Pause before what an unknown sandbox left is removed again.

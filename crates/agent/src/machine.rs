@@ -1,6 +1,7 @@
 //! What this machine is: its boot, its size, its capabilities.
 
 use crate::limits::HOST_RESERVE_MIB_MAX;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use windlass_model::id::{BootId, NodeId};
@@ -101,6 +102,9 @@ pub fn facts(identity: &Identity, share: Share) -> Result<Node, Error> {
         address: identity.address.clone(),
         connected: true,
         isolation: "namespaces, cgroups, capabilities, seccomp".into(),
+        // Looked at when a session begins, and from then on.
+        ports_in_use: BTreeSet::new(),
+        connection_changed_at: None,
     })
 }
 

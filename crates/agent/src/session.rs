@@ -4,13 +4,16 @@
 //! restart of the agent, because an old leader does not know that it is one.
 
 use crate::agent::Agent;
-use crate::limits::{HEARTBEAT_EVERY, RESEND_AFTER};
+use crate::limits::{HEARTBEAT_EVERY, PORTS_EVERY, RESEND_AFTER};
+use crate::listening;
 use crate::reason;
 use crate::worker::Message;
 use std::collections::BTreeSet;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{MissedTickBehavior, interval};
 use windlass_model::id::TaskId;
+use windlass_model::instance::Node;
+use windlass_model::resources::HostPort;
 use windlass_session::{Mark, ToAgent, ToServer};
 
 impl Agent {
@@ -18,11 +21,12 @@ impl Agent {
     /// again when the control plane is back. One session at a time; a second one waits.
     pub async fn run(&self, to_server: Sender<ToServer>, mut from_server: Receiver<ToAgent>) {
         let _only = self.session.lock().await;
-        if to_server
-            .send(ToServer::Hello(self.node().clone()))
-            .await
-            .is_err()
-        {
+        let mut ports = listening::ports();
+        let node = Node {
+            ports_in_use: ports.clone(),
+            ..self.node().clone()
+        };
+        if to_server.send(ToServer::Hello(node)).await.is_err() {
             return;
         }
         let reporter = &self.context().reporter;
@@ -31,8 +35,11 @@ impl Agent {
         let mut heartbeat = interval(HEARTBEAT_EVERY);
         resend.set_missed_tick_behavior(MissedTickBehavior::Delay);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = interval(PORTS_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first tick comes at once, and Hello was said.
         heartbeat.tick().await;
+        look.tick().await;
         loop {
             if self.send_reports(&to_server).await.is_err() {
                 return;
@@ -44,6 +51,7 @@ impl Agent {
                 },
                 () = reporter.changed() => None,
                 _ = resend.tick() => None,
+                _ = look.tick() => self.changed_ports(&mut ports),
                 _ = heartbeat.tick() => Some(ToServer::Heartbeat { node: self.node().id }),
             };
             if let Some(answer) = answers
@@ -65,6 +73,18 @@ impl Agent {
             to_server.send(report).await.map_err(|_| ())?;
         }
         Ok(())
+    }
+
+    /// Looked at between reports, so that what a task held when it was looked at is told before the
+    /// task's end is.
+    fn changed_ports(&self, known: &mut BTreeSet<HostPort>) -> Option<ToServer> {
+        let ports = listening::ports();
+        if ports == *known {
+            return None;
+        }
+        known.clone_from(&ports);
+        let node = self.node().id;
+        Some(ToServer::PortsInUse { node, ports })
     }
 
     fn receive(&self, message: ToAgent) -> Option<ToServer> {

@@ -54,6 +54,7 @@ mod list_task_definitions;
 mod list_tasks;
 mod node_connected;
 mod node_disconnected;
+mod ports_in_use;
 mod register_task_definition;
 mod report;
 mod run_task;
@@ -128,6 +129,7 @@ fn decide(draft: &mut Draft, command: &Command, by: &str) -> Result<Answer, Reje
         Command::NodeConnected(node) => Ok(node_connected::decide(draft, node)),
         Command::NodeDisconnected(node) => node_disconnected::decide(draft, *node),
         Command::Heartbeat(node) => heartbeat::decide(draft, *node),
+        Command::PortsInUse { node, ports } => ports_in_use::decide(draft, *node, ports),
         Command::Unassigned { node, tasks } => Ok(unassigned::decide(draft, *node, tasks)),
         Command::Report(report) => Ok(report::decide(draft, report)),
         Command::StopEverything => Ok(stop_everything::decide(draft)),

@@ -9,6 +9,7 @@
 use crate::decision::{Answer, Effect};
 use crate::draft::Draft;
 use crate::limits::TASKS_PER_STEP_MAX;
+use crate::ports_in_use::not_held;
 use crate::report;
 use crate::stop;
 use std::sync::Arc;
@@ -34,6 +35,15 @@ pub(crate) fn decide(draft: &mut Draft, node: &Node) -> Answer {
     }
     let known = draft.state.nodes.get(&id);
     let was_connected = known.is_some_and(|known| known.connected && known.boot == node.boot);
+    let changed_at = match known.filter(|_| was_connected) {
+        Some(known) => known.connection_changed_at,
+        None => Some(draft.now()),
+    };
+    let node = Node {
+        connection_changed_at: changed_at,
+        ports_in_use: not_held(draft.state, id, &node.ports_in_use),
+        ..node
+    };
     if known.is_none_or(|known| **known != node) {
         draft.put(Row::Node(Arc::new(node)));
     }

@@ -33,6 +33,7 @@ pub(crate) fn mark(draft: &mut Draft, id: NodeId, connected: bool) {
     };
     let node = Node {
         connected,
+        connection_changed_at: Some(draft.now()),
         ..Node::clone(node)
     };
     draft.put(Row::Node(Arc::new(node)));

@@ -5,7 +5,7 @@ use crate::state::State;
 use std::sync::Arc;
 use windlass_model::cluster::Cluster;
 use windlass_model::definition::{DefinitionKey, DefinitionState, TaskDefinition};
-use windlass_model::id::{InstanceId, Name, NodeId, TaskId};
+use windlass_model::id::{InstanceId, Millis, Name, NodeId, TaskId};
 use windlass_model::instance::{Instance, Node};
 use windlass_model::resources::Resources;
 use windlass_model::task::{TaskSpec, TaskState};
@@ -47,6 +47,8 @@ pub struct InstanceView {
     pub remaining: Resources,
     pub running_tasks: u32,
     pub pending_tasks: u32,
+    /// When its agent gave its last sign of life, while it counts as connected.
+    pub heard_at: Option<Millis>,
 }
 
 #[derive(Clone, Debug)]
@@ -114,6 +116,7 @@ impl State {
             remaining: self.remaining(node),
             running_tasks: load.map_or(0, |load| load.running),
             pending_tasks: load.map_or(0, |load| load.pending),
+            heard_at: self.heard.get(&instance.node).copied(),
         })
     }
 

@@ -7,9 +7,11 @@ use crate::id::{BootId, InstanceId, Name, NodeId, TaskId};
 use crate::instance::{InstanceStatus, Node};
 use crate::observation::Observation;
 use crate::placement::{PlacementConstraint, PlacementStrategy};
+use crate::resources::HostPort;
 use crate::status::{DefinitionStatus, Desired};
 use crate::tag::Tag;
 use crate::task::{AwsvpcConfiguration, Launch, TaskOverrides};
+use std::collections::BTreeSet;
 
 /// One command and who gave it.
 #[derive(Clone, Debug)]
@@ -67,6 +69,11 @@ pub enum Command {
     NodeDisconnected(NodeId),
     /// An agent that had nothing else to say is alive.
     Heartbeat(NodeId),
+    /// Ports that programs on a node's machine listen on, its tasks included.
+    PortsInUse {
+        node: NodeId,
+        ports: BTreeSet<HostPort>,
+    },
     /// Tasks that run on a node and that no assignment named.
     Unassigned {
         node: NodeId,

@@ -2,9 +2,10 @@
 //! Every instance of a node draws on the node's one set of resources.
 
 use crate::id::{BootId, InstanceId, Millis, Name, NodeId};
-use crate::resources::Resources;
+use crate::resources::{HostPort, Resources};
 use crate::tag::Tag;
 use minicbor::{Decode, Encode};
+use std::collections::BTreeSet;
 
 /// What an agent says of its machine when it registers.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -33,6 +34,14 @@ pub struct Node {
     /// What isolation this node really gives, for `describe`.
     #[n(9)]
     pub isolation: String,
+    /// Ports that something on the machine listens on, those left out that its tasks hold as static
+    /// host ports: the agent looks for them again and again.
+    #[n(10)]
+    #[cbor(default)]
+    pub ports_in_use: BTreeSet<HostPort>,
+    /// When `connected` last changed; the control plane writes it.
+    #[n(11)]
+    pub connection_changed_at: Option<Millis>,
 }
 
 impl Node {

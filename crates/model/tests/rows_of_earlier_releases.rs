@@ -157,6 +157,8 @@ fn node() -> Node {
         address: "127.0.0.1".into(),
         connected: true,
         isolation: "namespaces".into(),
+        ports_in_use: Default::default(),
+        connection_changed_at: None,
     }
 }
 

@@ -168,6 +168,7 @@ impl Handle {
             })),
             ToServer::Unassigned { node, tasks } => Command::Unassigned { node, tasks },
             ToServer::Heartbeat { node } => Command::Heartbeat(node),
+            ToServer::PortsInUse { node, ports } => Command::PortsInUse { node, ports },
         };
         let request = Request {
             caller: String::from("agent"),

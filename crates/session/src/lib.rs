@@ -10,11 +10,13 @@
 //! them encoded. Every field is numbered, and a number is never reused.
 
 use minicbor::{Decode, Encode};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use windlass_model::definition::TaskDefinition;
 use windlass_model::id::{BootId, NodeId, TaskId};
 use windlass_model::instance::Node;
 use windlass_model::observation::Observation;
+use windlass_model::resources::HostPort;
 use windlass_model::status::Desired;
 use windlass_model::stop::Stop;
 use windlass_model::task::TaskSpec;
@@ -108,6 +110,15 @@ pub enum ToServer {
     Heartbeat {
         #[n(0)]
         node: NodeId,
+    },
+    /// Ports of the machine that programs listen on, those of its tasks included. Sent when they
+    /// changed.
+    #[n(4)]
+    PortsInUse {
+        #[n(0)]
+        node: NodeId,
+        #[n(1)]
+        ports: BTreeSet<HostPort>,
     },
 }
 

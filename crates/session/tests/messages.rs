@@ -6,7 +6,7 @@ use windlass_model::definition::{DefinitionKey, TaskDefinition, Template};
 use windlass_model::id::{BootId, ContainerId, InstanceId, Millis, Name, NodeId, TaskId};
 use windlass_model::instance::Node;
 use windlass_model::observation::{ContainerObservation, Observation};
-use windlass_model::resources::Resources;
+use windlass_model::resources::{HostPort, Protocol, Resources};
 use windlass_model::status::{ContainerStatus, Desired, Health, TaskStatus};
 use windlass_model::stop::{Stop, StopCode, StopReason};
 use windlass_model::task::{Launch, TaskOverrides, TaskSpec};
@@ -137,6 +137,8 @@ fn node() -> Node {
         address: "127.0.0.1".into(),
         connected: true,
         isolation: String::new(),
+        ports_in_use: Default::default(),
+        connection_changed_at: None,
     }
 }
 
@@ -189,6 +191,14 @@ fn the_server_reads_what_agents_wrote() {
             tasks: vec![TaskId(1), TaskId(2)],
         },
         ToServer::Heartbeat { node: node_id },
+        ToServer::PortsInUse {
+            node: node_id,
+            ports: [HostPort {
+                protocol: Protocol::Udp,
+                port: 53,
+            }]
+            .into(),
+        },
     ];
     for message in messages {
         let bytes = minicbor::to_vec(&message).unwrap();

@@ -198,7 +198,7 @@ impl Node {
                 self.unassigned.extend(tasks);
                 None
             }
-            ToServer::Hello(_) | ToServer::Heartbeat { .. } => None,
+            ToServer::Hello(_) | ToServer::Heartbeat { .. } | ToServer::PortsInUse { .. } => None,
         }
     }
 

@@ -5,7 +5,7 @@ use crate::limits::PAGE_MAX;
 use crate::ops::{Call, Input, unexpected};
 use windlass_cluster::Answer;
 use windlass_model::command::Command;
-use windlass_wire::convert::{InstanceParts, identifier, show_instance};
+use windlass_wire::convert::{InstanceInclude, InstanceParts, identifier, show_instance};
 use windlass_wire::ops::describe_container_instances::{
     ContainerInstanceField, DescribeContainerInstancesRequest, DescribeContainerInstancesResponse,
 };
@@ -30,8 +30,11 @@ pub(super) async fn call(
     }
     let request = input.checked(ErrorCode::InvalidParameter)?;
     let cluster = identifier::cluster(call.scope(), request.cluster.as_deref())?;
-    let include = request.include.unwrap_or_default();
-    let with_tags = include.contains(&ContainerInstanceField::Tags);
+    let given_include = request.include.unwrap_or_default();
+    let include = InstanceInclude {
+        tags: given_include.contains(&ContainerInstanceField::Tags),
+        health: given_include.contains(&ContainerInstanceField::ContainerInstanceHealth),
+    };
     let mut failures = Vec::new();
     let mut instances = Vec::new();
     for given in given {
@@ -64,8 +67,9 @@ pub(super) async fn call(
                     remaining: &view.remaining,
                     running_tasks: view.running_tasks,
                     pending_tasks: view.pending_tasks,
+                    heard_at: view.heard_at,
                 };
-                show_instance(call.scope(), &parts, with_tags)
+                show_instance(call.scope(), &parts, include)
             });
             Ok(DescribeContainerInstancesResponse {
                 container_instances: Some(shown.collect()),

@@ -74,6 +74,7 @@ fn show(call: &Call<'_>, view: &NodeView) -> serde_json::Value {
         let ports: Vec<u16> = amounts.ports.iter().map(|port| port.port).collect();
         json!({ "cpu": amounts.cpu_units, "memory": amounts.memory_mib, "ports": ports })
     };
+    let in_use: Vec<u16> = node.ports_in_use.iter().map(|port| port.port).collect();
     let instances: Vec<_> = view
         .instances
         .iter()
@@ -94,6 +95,7 @@ fn show(call: &Call<'_>, view: &NodeView) -> serde_json::Value {
         "isolation": node.isolation,
         "total": amounts(&node.total),
         "remaining": amounts(&view.remaining),
+        "portsInUse": in_use,
         "tasks": view.tasks,
         "containerInstances": instances,
     })

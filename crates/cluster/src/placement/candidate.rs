@@ -56,6 +56,7 @@ impl<'a> Candidate<'a> {
 
     pub(crate) fn port_is_free(&self, port: &HostPort) -> bool {
         !self.node.total.ports.contains(port)
+            && !self.node.ports_in_use.contains(port)
             && !self
                 .ledger
                 .is_some_and(|ledger| ledger.used.ports.contains(port))

@@ -9,6 +9,7 @@ use windlass_model::id::{InstanceId, NodeId, TaskId};
 use windlass_model::placement::{
     BinpackField, PlacementConstraint, PlacementStrategy, SpreadField,
 };
+use windlass_model::resources::{HostPort, Protocol};
 use windlass_model::row::Row;
 use windlass_model::status::Desired;
 use windlass_model::tag::Tag;
@@ -19,7 +20,7 @@ const FAMILIES: [&str; 4] = ["small", "large", "port", "fargate"];
 
 pub(crate) fn any(random: &mut Random, state: &State, nodes: usize) -> Command {
     let cluster = *random.pick(&CLUSTERS);
-    match random.below(24) {
+    match random.below(25) {
         0 => nouns::create_cluster(cluster),
         1 if random.one_in(4) => Command::DeleteCluster(nouns::name(cluster)),
         1 | 2 => register(random),
@@ -52,6 +53,15 @@ pub(crate) fn any(random: &mut Random, state: &State, nodes: usize) -> Command {
         20 => Command::DescribeClusters(CLUSTERS.iter().map(|name| nouns::name(name)).collect()),
         21 => Command::FindTask("0".into()),
         22 => Command::ListNodes,
+        23 => Command::PortsInUse {
+            node: NodeId(random.below(nodes + 1) as u128),
+            ports: (random.below(2) as u16..1)
+                .map(|_| HostPort {
+                    protocol: Protocol::Tcp,
+                    port: 8080,
+                })
+                .collect(),
+        },
         _ => Command::NodeDisconnected(NodeId(random.below(nodes + 1) as u128)),
     }
 }

@@ -226,6 +226,46 @@ fn what_is_wrong_is_rejected_and_changes_nothing() {
 }
 
 #[test]
+fn ports_that_others_listen_on_are_refused() {
+    let mut core = Core::with_nodes(1);
+    core.register(with_port(template("web", 1, 1), 80, 8080));
+    core.register(with_port(template("other", 1, 1), 80, 9090));
+    let port = |port| HostPort {
+        protocol: Protocol::Tcp,
+        port,
+    };
+    let in_use = |ports: &[u16]| Command::PortsInUse {
+        node: NodeId(0),
+        ports: ports.iter().map(|number| port(*number)).collect(),
+    };
+    core.ok(in_use(&[8080]));
+    let refused = vec![Refusal::Port(port(8080))];
+    assert_eq!(core.refused(run("default", "web", 1)), refused);
+    // The same again is no news.
+    assert!(core.ok(in_use(&[8080])).changes.is_empty());
+    core.ok(in_use(&[]));
+    let task = core.run(run("default", "web", 1))[0].spec.id;
+
+    // What a task holds is its own, and is free as soon as the task has stopped.
+    core.ok(in_use(&[8080, 9090]));
+    core.report(seen(task, 1, TaskStatus::Stopped, ContainerStatus::Stopped));
+    core.run(run("default", "web", 1));
+    let refused = vec![Refusal::Port(port(9090))];
+    assert_eq!(core.refused(run("default", "other", 1)), refused);
+
+    // A node that registers tells them too.
+    let mut node = nouns::node(0, 1);
+    node.ports_in_use = [port(8080)].into();
+    core.ok(Command::NodeConnected(Box::new(node)));
+    core.run(run("default", "other", 1));
+    let nobody = Command::PortsInUse {
+        node: NodeId(9),
+        ports: BTreeSet::new(),
+    };
+    assert_eq!(core.reject(nobody), Reject::NodeNotFound(NodeId(9)));
+}
+
+#[test]
 fn fargate_needs_a_node_and_no_instance() {
     let mut core = Core::with_nodes(2);
     core.ok(nouns::create_cluster("empty"));

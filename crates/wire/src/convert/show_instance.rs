@@ -6,8 +6,10 @@ use super::show_task::show_tags;
 use crate::shapes::attribute::Attribute;
 use crate::shapes::container_instance as wire;
 use windlass_model::arn::Scope;
+use windlass_model::id::Millis;
 use windlass_model::instance::{Instance, InstanceStatus, Node};
 use windlass_model::resources::{Protocol, Resources};
+use wire::InstanceHealthCheckState as State;
 
 /// What an instance's record is made of.
 pub struct InstanceParts<'a> {
@@ -17,12 +19,21 @@ pub struct InstanceParts<'a> {
     pub remaining: &'a Resources,
     pub running_tasks: u32,
     pub pending_tasks: u32,
+    /// When the agent gave its last sign of life.
+    pub heard_at: Option<Millis>,
+}
+
+/// What is shown because the caller asked for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InstanceInclude {
+    pub tags: bool,
+    pub health: bool,
 }
 
 pub fn show_instance(
     scope: &Scope,
     parts: &InstanceParts<'_>,
-    include_tags: bool,
+    include: InstanceInclude,
 ) -> wire::ContainerInstance {
     let InstanceParts { instance, node, .. } = parts;
     let attributes = node.attributes.iter().chain(&instance.attributes);
@@ -60,12 +71,38 @@ pub fn show_instance(
         ),
         registered_at: Some(time(instance.registered_at)),
         attachments: Some(Vec::new()),
-        tags: Some(if include_tags {
+        tags: Some(if include.tags {
             show_tags(&instance.tags)
         } else {
             Vec::new()
         }),
+        health_status: include.health.then(|| health(parts)),
         ..Default::default()
+    }
+}
+
+/// The agent starts the containers itself, so of a machine whose agent is silent nothing is known
+/// of the containers either.
+fn health(parts: &InstanceParts<'_>) -> wire::ContainerInstanceHealthStatus {
+    let connected = parts.node.connected;
+    let changed_at = parts.node.connection_changed_at;
+    let result = |kind, status| wire::InstanceHealthCheckResult {
+        r#type: Some(kind),
+        status: Some(status),
+        status_reason: (!connected).then(|| "The agent is not connected.".into()),
+        last_updated: parts.heard_at.or(changed_at).map(time),
+        last_status_change: changed_at.map(time),
+    };
+    let (overall, runtime) = match connected {
+        true => (State::Ok, State::Ok),
+        false => (State::Impaired, State::InsufficientData),
+    };
+    wire::ContainerInstanceHealthStatus {
+        overall_status: Some(overall.clone()),
+        details: Some(vec![
+            result(wire::InstanceHealthCheckType::AgentConnectivity, overall),
+            result(wire::InstanceHealthCheckType::ContainerRuntime, runtime),
+        ]),
     }
 }
 
