@@ -1,6 +1,6 @@
 //! What this machine is: its boot, its size, its capabilities.
 
-use crate::limits::HOST_RESERVE_MIB_MAX;
+use crate::limits::{HOST_RESERVE_MIB_MAX, PIDS_PER_CONTAINER};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -101,11 +101,24 @@ pub fn facts(identity: &Identity, share: Share) -> Result<Node, Error> {
         agent_version: identity.agent_version.clone(),
         address: identity.address.clone(),
         connected: true,
-        isolation: "namespaces, cgroups, capabilities, seccomp".into(),
+        isolation: isolation(),
         // Looked at when a session begins, and from then on.
         ports_in_use: BTreeSet::new(),
         connection_changed_at: None,
     })
+}
+
+/// What every container gets here, whatever its definition says: there are no user namespaces, and no
+/// profile of a security module.
+fn isolation() -> String {
+    let version = match std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        true => "v2",
+        false => "v1",
+    };
+    format!(
+        "namespaces without one of users, cgroups {version}, seccomp and capabilities unless \
+         privileged, at most {PIDS_PER_CONTAINER} processes a container"
+    )
 }
 
 /// This boot of the kernel.

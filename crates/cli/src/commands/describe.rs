@@ -1,5 +1,7 @@
 //! `describe`: all that is known of one thing.
 
+mod isolation;
+
 use super::Context;
 use super::nodes::{self, Node};
 use super::thing::{self, Thing};
@@ -42,12 +44,15 @@ pub(crate) async fn run(args: DescribeArgs, context: &mut Context<'_>) -> Result
     let json = args.shown.output == Format::Json;
     let (value, lines) = match thing {
         Thing::Task(task) => {
-            let node = if json {
-                None
+            let (node, definition) = if json {
+                (None, None)
             } else {
-                node_of(&client, &task).await?
+                (
+                    node_of(&client, &task).await?,
+                    definition_of(&client, &task).await?,
+                )
             };
-            let lines = show_task(&task, node.as_ref(), client.host());
+            let lines = show_task(&task, node.as_ref(), definition.as_ref(), client.host());
             (json!({ "task": task }), lines)
         }
         Thing::Definition(it) => (json!({ "taskDefinition": it }), show_definition(&it)),
@@ -79,7 +84,21 @@ async fn node_of(client: &Client, task: &Task) -> Result<Option<Node>, Failure> 
         .find(|node| node.id == id))
 }
 
-fn show_task(task: &Task, node: Option<&Node>, host: &str) -> Vec<String> {
+/// The task's revision: kept for as long as the task is, deregistered or not.
+async fn definition_of(client: &Client, task: &Task) -> Result<Option<TaskDefinition>, Failure> {
+    match task::definition(client, text(&task.task_definition_arn)).await {
+        Ok(definition) => Ok(Some(definition)),
+        Err(Failure::NotFound(_)) => Ok(None),
+        Err(other) => Err(other),
+    }
+}
+
+fn show_task(
+    task: &Task,
+    node: Option<&Node>,
+    definition: Option<&TaskDefinition>,
+    host: &str,
+) -> Vec<String> {
     let part = |arn: &Option<String>| last_part(text(arn)).to_owned();
     let mut lines = fields(
         0,
@@ -140,6 +159,12 @@ fn show_task(task: &Task, node: Option<&Node>, host: &str) -> Vec<String> {
     for container in task.containers.iter().flatten() {
         lines.push(String::new());
         lines.extend(show_container(container));
+        if let Some(definition) = definition {
+            let all = definition.container_definitions.iter().flatten();
+            let mut named = all.filter(|it| it.name == container.name);
+            let isolation = named.next().map(|it| isolation::of(definition, it, task));
+            lines.extend(fields(2, &isolation.unwrap_or_default()));
+        }
     }
     lines
 }

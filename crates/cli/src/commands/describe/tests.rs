@@ -12,8 +12,11 @@ fn a_task_is_shown_with_the_isolation_it_really_has() {
         "containers": [{ "name": "web", "lastStatus": "STOPPED", "exitCode": 137, "image": "web:1" }],
     });
     let task: Task = serde_json::from_value(task).unwrap();
+    let definition = json!({ "containerDefinitions": [
+        { "name": "web", "image": "web:1", "memory": 64, "privileged": true }] });
+    let definition: TaskDefinition = serde_json::from_value(definition).unwrap();
     assert_eq!(
-        show_task(&task, Some(&node()), "127.0.0.1"),
+        show_task(&task, Some(&node()), Some(&definition), "127.0.0.1"),
         [
             "task             3f2a0000",
             "cluster          default",
@@ -29,6 +32,12 @@ fn a_task_is_shown_with_the_isolation_it_really_has() {
             "  status     STOPPED",
             "  exit code  137 (killed by SIGKILL)",
             "  image      web:1",
+            "  namespaces    mounts own, host name own, processes own, IPC own, network own, user \
+             ids the machine's",
+            "  seccomp       none (privileged)",
+            "  capabilities  all (privileged)",
+            "  devices       all of the machine (privileged)",
+            "  limits        memory 64 MiB",
         ]
     );
 }
