@@ -29,6 +29,8 @@ pub struct Source<'a> {
     pub template: &'a Template,
     pub definition: &'a ContainerDefinition,
     pub image: &'a ImageConfig,
+    /// Of the node, for the AWS clients in the container.
+    pub region: &'a str,
     /// What this process may give at most; a default above it would fail every start.
     pub open_files_max: u64,
 }
@@ -109,6 +111,7 @@ pub fn container(source: Source<'_>, prepared: Prepared) -> Result<ContainerSpec
         .saturating_mul(1_000),
         log: prepared.log,
         init: linux.init_process_enabled.unwrap_or(false),
+        stdin_open: definition.interactive.unwrap_or(false),
     })
 }
 
@@ -148,8 +151,6 @@ pub fn health_probe(source: Source<'_>, hostname: &str) -> Result<ExecSpec, Cont
 pub fn refuse_unsupported(source: Source<'_>) -> Result<(), ContainerReason> {
     let definition = source.definition;
     let given = |list: Option<usize>| list.is_some_and(|length| length > 0);
-    let interactive =
-        definition.interactive == Some(true) && definition.pseudo_terminal != Some(true);
     let asked = [
         (!definition.secrets.is_empty(), "secrets"),
         (!definition.environment_files.is_empty(), "environmentFiles"),
@@ -166,7 +167,6 @@ pub fn refuse_unsupported(source: Source<'_>) -> Result<(), ContainerReason> {
             definition.repository_credentials.is_some(),
             "repositoryCredentials",
         ),
-        (interactive, "interactive without pseudoTerminal"),
         (source.template.proxy.is_some(), "proxyConfiguration"),
         (
             given(
@@ -250,7 +250,8 @@ fn args(source: Source<'_>) -> Result<Vec<String>, ContainerReason> {
     Ok(args)
 }
 
-/// Image, then definition, then overrides; a name keeps its first place and its last value.
+/// Image, then definition, then overrides; a name keeps its first place and its last value. What
+/// AWS's programs look for comes last, where none of these has it.
 fn environment(source: Source<'_>, hostname: &str) -> Vec<String> {
     let overrides = override_of(source.task, source.definition)
         .and_then(|o| o.environment.as_deref())
@@ -272,11 +273,37 @@ fn environment(source: Source<'_>, hostname: &str) -> Vec<String> {
             order.push(name);
         }
     }
+    for (name, value) in aws_environment(source, &values) {
+        order.push(name);
+        values.insert(name, value);
+    }
     let value = |name| values.get(name).copied().unwrap_or_default();
     order
         .into_iter()
         .map(|name| format!("{name}={}", value(name)))
         .collect()
+}
+
+/// Source: ECS agent, which gives the region under both names or neither; the environment's name is
+/// the control plane's.
+fn aws_environment<'a>(
+    source: Source<'a>,
+    given: &BTreeMap<&str, &str>,
+) -> Vec<(&'static str, &'a str)> {
+    const REGION: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+    const PLACE: &str = "AWS_EXECUTION_ENV";
+    let mut added = Vec::new();
+    if !REGION.iter().any(|name| given.contains_key(name)) {
+        added.extend(REGION.map(|name| (name, source.region)));
+    }
+    let place = match source.task.launch {
+        Launch::Ec2 => Some("AWS_ECS_EC2"),
+        Launch::Fargate => Some("AWS_ECS_FARGATE"),
+        Launch::External => None,
+    };
+    let place = place.filter(|_| !given.contains_key(PLACE));
+    added.extend(place.map(|place| (PLACE, place)));
+    added
 }
 
 /// Adding wins over dropping, as container engines have it; `ALL` stands for every one.

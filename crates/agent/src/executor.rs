@@ -276,6 +276,7 @@ async fn probe(cx: &Context, job: &Job, container: usize) -> Outcome {
         template: job.template(),
         definition: job.definition(container),
         image: &content.config,
+        region: &cx.options.region,
         open_files_max: cx.open_files_max,
     };
     let spec = match container_spec::health_probe(source, &hostname(cx, &job.record, container)) {

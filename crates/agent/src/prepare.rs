@@ -89,6 +89,7 @@ fn build(
         template,
         definition,
         image: &content.config,
+        region: &cx.options.region,
         open_files_max: cx.open_files_max,
     };
     container_spec::refuse_unsupported(source)?;
@@ -263,7 +264,34 @@ fn with_own_servers(
         .as_ref()
         .filter(|list| !list.is_empty())
     {
-        conf.search = domains.clone();
+        conf.search = search_domains(domains)?;
     }
     Ok(conf)
+}
+
+/// One word each: a line break would make a line of its own.
+fn search_domains(domains: &[String]) -> Result<Vec<String>, ContainerReason> {
+    let is_bad = |text: &&String| text.contains(|c: char| c.is_whitespace() || c.is_control());
+    match domains.iter().find(is_bad) {
+        None => Ok(domains.to_vec()),
+        Some(domain) => Err(reason::of(
+            ReasonName::CannotCreateContainerError,
+            format!("invalid domain in dnsSearchDomains: {domain:?}"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn search_domains_are_words() {
+        let own = ["ok.example".to_owned(), "b.example".to_owned()];
+        assert_eq!(search_domains(&own).unwrap(), own);
+        for domain in ["a\nnameserver 192.0.2.1", "a b", "a\u{85}b", "a\0b"] {
+            let reason = search_domains(&[domain.to_owned()]).unwrap_err();
+            assert!(reason.detail.contains("dnsSearchDomains"), "{reason:?}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 use windlass_model::id::{AttachmentId, ContainerId, TaskId};
+use windlass_model::task::Launch;
 
 /// The sandbox of a task: 20 of `a-z2-7`, from the low 100 bits of its id, which hold the random
 /// part and the milliseconds.
@@ -14,9 +15,13 @@ pub fn sandbox(task: TaskId) -> String {
         .collect()
 }
 
-/// A container's runtime id: 64 hexadecimal digits, as container engines have them.
-pub fn runtime_id(task: TaskId, container: ContainerId) -> String {
-    format!("{:032x}{:032x}", task.0, container.0)
+/// A container's runtime id: 64 hexadecimal digits, as container engines have them; on Fargate the
+/// task's id and a number.
+pub fn runtime_id(launch: Launch, task: TaskId, container: ContainerId) -> String {
+    match launch {
+        Launch::Ec2 | Launch::External => format!("{:032x}{:032x}", task.0, container.0),
+        Launch::Fargate => format!("{task}-{:010}", container.0 % 10_000_000_000),
+    }
 }
 
 /// `eni-` and 17 digits.
@@ -49,7 +54,11 @@ mod tests {
         assert_ne!(name, sandbox(TaskId(task.0 ^ 1)));
         assert_ne!(name, sandbox(TaskId(task.0 ^ 1 << 99)));
         assert_eq!(interface(AttachmentId(0xabc)).len(), 21);
-        assert_eq!(runtime_id(task, ContainerId(1)).len(), 64);
+        assert_eq!(runtime_id(Launch::Ec2, task, ContainerId(1)).len(), 64);
+        assert_eq!(
+            runtime_id(Launch::Fargate, task, ContainerId(u128::from(u64::MAX))),
+            "0193456789abcdef0123456789abcdef-3709551615"
+        );
         assert_eq!(
             private_dns_name(Ipv4Addr::new(10, 0, 0, 5), "eu-west-1"),
             "ip-10-0-0-5.eu-west-1.compute.internal"

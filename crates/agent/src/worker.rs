@@ -198,7 +198,7 @@ impl Worker {
         let runtime_ids = spec
             .containers
             .iter()
-            .map(|container| sandbox_id::runtime_id(spec.id, *container));
+            .map(|container| sandbox_id::runtime_id(spec.launch, spec.id, *container));
         Facts {
             runtime_ids: runtime_ids.collect(),
             bindings: bindings.collect(),

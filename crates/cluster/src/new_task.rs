@@ -31,6 +31,9 @@ use windlass_model::task::{
     AttachmentState, ContainerState, Launch, TaskOverrides, TaskSpec, TaskState,
 };
 
+/// Log drivers that mean the node's own log files, so that nothing has to be said.
+const LOCAL_LOGS: [&str; 2] = ["json-file", "local"];
+
 /// A checked request for tasks of one definition.
 pub(crate) struct Plan<'a> {
     pub new: &'a NewTask,
@@ -148,15 +151,10 @@ impl<'a> Plan<'a> {
             },
         );
         for container in &self.definition.template.containers {
-            if container
-                .log
-                .as_ref()
-                .is_some_and(|log| log.driver == "awslogs")
-            {
-                let note = format!(
-                    "awslogs of container {} is kept in its local log",
-                    container.name
-                );
+            let driver = container.log.as_ref().map(|log| log.driver.as_str());
+            if let Some(driver) = driver.filter(|driver| !LOCAL_LOGS.contains(driver)) {
+                let name = &container.name;
+                let note = format!("{driver} of container {name} is kept in its local log");
                 draft.log_task(id, Event::Note(note));
             }
         }

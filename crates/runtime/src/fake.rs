@@ -383,6 +383,7 @@ mod tests {
                 files: 0,
             },
             init: false,
+            stdin_open: false,
         }
     }
 

@@ -93,6 +93,11 @@ pub struct ContainerSpec {
     /// Run a minimal init as process 1 that forwards signals and reaps.
     #[n(17)]
     pub init: bool,
+    /// Without a terminal: the standard input stays open though nobody writes to it, where it ends
+    /// at once otherwise.
+    #[n(18)]
+    #[cbor(default)]
+    pub stdin_open: bool,
 }
 
 /// The root file system.

@@ -28,6 +28,7 @@ scenarios! {
     missing_commands_leak_nothing
     output_is_logged
     removal_takes_all_with_it
+    standard_input_ends_or_stays_open
     stop_sends_its_signal
     stop_turns_into_a_kill_without_an_agent
 }

@@ -60,6 +60,7 @@ impl Case {
             template: &self.template,
             definition,
             image: &self.image,
+            region: "eu-central-1",
             open_files_max: 600_000,
         };
         container_spec::container(
@@ -134,8 +135,42 @@ fn environment_merges_in_order_and_keeps_places() {
         "B=definition",
         "C=override",
         "D=",
+        "AWS_REGION=eu-central-1",
+        "AWS_DEFAULT_REGION=eu-central-1",
+        "AWS_EXECUTION_ENV=AWS_ECS_EC2",
     ];
     assert_eq!(case.spec().process.env, expected);
+}
+
+#[test]
+fn what_aws_programs_look_for_is_given_unless_it_is_there() {
+    let given = |case: &Case| {
+        let env = case.spec().process.env;
+        env.into_iter()
+            .filter(|pair| pair.starts_with("AWS_"))
+            .collect::<Vec<_>>()
+    };
+    let mut case = Case::new();
+    case.task.launch = Launch::Fargate;
+    case.image.env = vec![("AWS_DEFAULT_REGION".into(), "us-east-1".into())];
+    assert_eq!(
+        given(&case),
+        [
+            "AWS_DEFAULT_REGION=us-east-1",
+            "AWS_EXECUTION_ENV=AWS_ECS_FARGATE"
+        ]
+    );
+    case.task.launch = Launch::External;
+    case.image.env = Vec::new();
+    case.change().environment = Some(vec![pair("AWS_EXECUTION_ENV", "own")]);
+    assert_eq!(
+        given(&case),
+        [
+            "AWS_EXECUTION_ENV=own",
+            "AWS_REGION=eu-central-1",
+            "AWS_DEFAULT_REGION=eu-central-1"
+        ]
+    );
 }
 
 #[test]
@@ -338,14 +373,13 @@ fn security_options_are_known_or_refused() {
 #[test]
 fn what_is_not_provided_is_refused_by_name() {
     type Change = fn(&mut Case);
-    let checks: [(&str, Change); 5] = [
+    let checks: [(&str, Change); 4] = [
         ("environmentFiles", |case| {
             case.web().environment_files = vec!["arn".into()]
         }),
         ("repositoryCredentials", |case| {
             case.web().repository_credentials = Some("arn".into())
         }),
-        ("interactive", |case| case.web().interactive = Some(true)),
         ("credentialSpecs", |case| {
             case.web().credential_specs = Some(vec!["x".into()])
         }),

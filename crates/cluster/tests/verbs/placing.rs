@@ -492,23 +492,30 @@ fn what_no_node_provides_is_refused_by_name() {
         );
     }
     let mut core = Core::with_nodes(1);
-    core.register(container(&|c| c.log = log("awslogs")));
+    for driver in ["awslogs", "syslog", "json-file"] {
+        core.register(container(&|c| c.log = log(driver)));
+    }
     core.register(volume(VolumeKind::Docker(DockerVolume::default())));
-    let decision = core.ok(boxed(RunTask {
-        task: NewTask {
-            definition: DefinitionRef::Exact(DefinitionKey {
-                family: name("t"),
-                revision: 1,
-            }),
-            ..nouns::new_task("default", "t")
-        },
-        ..run("default", "t", 1)
-    }));
-    let notes = decision
-        .history
-        .iter()
-        .filter(|entry| matches!(&entry.event, Event::Note(_)));
-    assert_eq!(notes.count(), 1);
+    for (revision, driver) in [(1, Some("awslogs")), (2, Some("syslog")), (3, None)] {
+        let decision = core.ok(boxed(RunTask {
+            task: NewTask {
+                definition: DefinitionRef::Exact(DefinitionKey {
+                    family: name("t"),
+                    revision,
+                }),
+                ..nouns::new_task("default", "t")
+            },
+            ..run("default", "t", 1)
+        }));
+        let note = decision
+            .history
+            .iter()
+            .find_map(|entry| match &entry.event {
+                Event::Note(note) => note.split(' ').next(),
+                _ => None,
+            });
+        assert_eq!(note, driver);
+    }
     assert_eq!(core.run(run("default", "t", 1)).len(), 1);
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Live<R> {
     pub(crate) running: R,
     pub(crate) spec: ContainerSpec,
     pub(crate) output: Output,
+    /// The writing end of a standard input that stays open.
+    pub(crate) _stdin: Option<OwnedFd>,
     /// When a stop turns into a kill, on the steady clock.
     pub(crate) kill_at_ms: Option<u64>,
 }

@@ -136,7 +136,7 @@ impl<L: Launcher> Service<'_, L> {
         }
         self.hold_for(&spec)?;
         let (slot, run) = self.slot_for(&spec.name)?;
-        let (running, output) = self.launch(slot, &spec)?;
+        let (running, output, stdin) = self.launch(slot, &spec)?;
         let started = Started {
             pid: running.pid(),
             started_at_ms: clock::wall_ms(),
@@ -158,6 +158,7 @@ impl<L: Launcher> Service<'_, L> {
             running,
             spec,
             output,
+            _stdin: stdin,
             kill_at_ms: None,
         });
         self.containers.insert(
@@ -206,7 +207,12 @@ impl<L: Launcher> Service<'_, L> {
         last.max(holder).map_or(0, |slot| slot + 1)
     }
 
-    fn launch(&mut self, slot: u32, spec: &ContainerSpec) -> Result<(L::Running, Output), Refusal> {
+    /// The first process, its output, and what keeps its standard input open.
+    fn launch(
+        &mut self,
+        slot: u32,
+        spec: &ContainerSpec,
+    ) -> Result<(L::Running, Output, Option<OwnedFd>), Refusal> {
         let Some((_, launcher)) = &mut self.sandbox else {
             return Err(Refusal::NoSandbox);
         };
@@ -222,8 +228,9 @@ impl<L: Launcher> Service<'_, L> {
         let log = Log::open(&spec.log)?;
         let (out, stdout) = pipe().map_err(stdio_error)?;
         let (err, stderr) = pipe().map_err(stdio_error)?;
+        let (stdin, open) = stdin(spec.stdin_open).map_err(stdio_error)?;
         let stdio = Stdio {
-            stdin: null().map_err(stdio_error)?,
+            stdin,
             stdout,
             stderr,
         };
@@ -242,7 +249,7 @@ impl<L: Launcher> Service<'_, L> {
             }
             None => vec![("stdout", out), ("stderr", err)],
         };
-        Ok((running, Output::new(sources, log)))
+        Ok((running, Output::new(sources, log), open))
     }
 
     fn exec(&mut self, key: u64, request: u64, spec: &ExecSpec) -> Result<(), Refusal> {
@@ -380,6 +387,15 @@ fn namespace<'a, R: Launched>(
     let live = find(containers, name)?.live.as_ref();
     live.map(|live| Some(live.running.pidfd()))
         .ok_or_else(|| Refusal::NotRunning(name.clone()))
+}
+
+/// A standard input that ends at once, or one that stays open as long as the second descriptor.
+fn stdin(open: bool) -> Result<(OwnedFd, Option<OwnedFd>), Errno> {
+    if !open {
+        return Ok((null()?, None));
+    }
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    Ok((reader, Some(writer)))
 }
 
 pub(super) fn null() -> Result<OwnedFd, Errno> {

@@ -45,5 +45,6 @@ pub(super) fn spec(shm_bytes: Option<u64>) -> ContainerSpec {
             files: 0,
         },
         init: true,
+        stdin_open: false,
     }
 }

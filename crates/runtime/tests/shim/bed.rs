@@ -100,6 +100,7 @@ impl Bed {
                 files: 2,
             },
             init: false,
+            stdin_open: false,
         }
     }
 

@@ -480,6 +480,20 @@ pub(crate) async fn hostile_frames_end_only_their_connection(mut bed: Bed) {
     bed.close().await;
 }
 
+/// Without input a program meets its end at once, or waits for some that never comes.
+pub(crate) async fn standard_input_ends_or_stays_open(mut bed: Bed) {
+    let id = bed.sandbox("a1").await;
+    let script = "read line; echo $?";
+    assert_eq!(bed.run(&id, bed.shell("ends", script)).await, Exit::Code(0));
+    assert_eq!(bed.records("ends"), ["stdout F 1"]);
+    let mut open = bed.shell("stays", "(sleep 0.3; kill -USR1 $$) & read line; echo $?");
+    open.process.args[2] = format!("trap 'echo asked; exit 7' USR1; {}", open.process.args[2]);
+    open.stdin_open = true;
+    assert_eq!(bed.run(&id, open).await, Exit::Code(7));
+    assert_eq!(bed.records("stays"), ["stdout F asked"]);
+    bed.close().await;
+}
+
 pub(crate) async fn bad_requests_are_refused(bed: Bed) {
     for bad in ["", "UPPER", "a/b", "..", "a-b", "aaaaaaaaaaaaaaaaaaaaaaaaa"] {
         let id = SandboxId(bad.into());

@@ -115,6 +115,7 @@ impl Bed {
                 files: 0,
             },
             init: false,
+            stdin_open: false,
         }
     }
 
