@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedSender, channel, unbounded_channel};
 use tokio::task::JoinSet;
 use windlass_model::definition::Template;
 use windlass_model::id::TaskId;
@@ -128,10 +128,13 @@ impl Agent {
             lost: found.lost.into_iter().collect(),
         };
         agent.sweep(&found.records, &sandboxes);
+        // Every worker drops its end when it holds the images of what runs.
+        let (holding, held) = channel(1);
         for record in found.records {
             let state = sandboxes.iter().find(|state| state.id.0 == record.sandbox);
-            agent.resume(record, state);
+            agent.resume(record, state, holding.clone());
         }
+        agent.workers().spawn(collect_images(cx.clone(), held));
         agent.workers().spawn(pump(cx, events));
         Ok(agent)
     }
@@ -182,7 +185,7 @@ impl Agent {
                 self.cx.clock.now(),
             );
         }
-        self.spawn(record, false);
+        self.spawn(record, None);
     }
 
     /// A task that must not be started here, or not any more.
@@ -206,7 +209,7 @@ impl Agent {
         None
     }
 
-    fn resume(&self, mut record: Record, state: Option<&SandboxState>) {
+    fn resume(&self, mut record: Record, state: Option<&SandboxState>, holding: Sender<()>) {
         let definition = record.assignment.definition.clone();
         let template = &definition.template;
         let found = match state {
@@ -216,7 +219,7 @@ impl Agent {
         };
         recover(template, &mut record.view, found, self.cx.clock.now());
         record.forget_unmade_networks();
-        self.spawn(record, true);
+        self.spawn(record, Some(holding));
     }
 
     fn found(
@@ -245,7 +248,8 @@ impl Agent {
             .collect()
     }
 
-    fn spawn(&self, record: Record, written: bool) {
+    /// `holding`: of a task that an earlier agent had, whose record is written.
+    fn spawn(&self, record: Record, holding: Option<Sender<()>>) {
         let (sender, inbox) = unbounded_channel();
         let task = record.assignment.spec.id;
         {
@@ -253,7 +257,7 @@ impl Agent {
             inboxes.sandboxes.insert(record.sandbox.clone(), task);
             inboxes.tasks.insert(task, sender.clone());
         }
-        let worker = Worker::new(self.cx.clone(), record, written, sender, inbox);
+        let worker = Worker::new(self.cx.clone(), record, holding, sender, inbox);
         let mut workers = self.workers();
         while workers.try_join_next().is_some() {}
         workers.spawn(worker.run());
@@ -339,6 +343,14 @@ impl Context {
 
     fn inboxes(&self) -> MutexGuard<'_, Inboxes> {
         self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removes images that nothing uses, once all that runs holds its own.
+async fn collect_images(cx: Arc<Context>, mut held: Receiver<()>) {
+    while held.recv().await.is_some() {}
+    if let Err(reason) = cx.images.collect().await {
+        tracing::warn!(reason.detail, "remove unused images");
     }
 }
 

@@ -37,6 +37,9 @@ pub trait Images: Send + Sync + 'static {
         holder: &'a str,
     ) -> Answer<'a, Option<Content>>;
 
+    /// Removes what nothing uses. Called once, when all that runs holds its images.
+    fn collect(&self) -> Answer<'_, ()>;
+
     /// Brings the image here.
     fn pull<'a>(
         &'a self,

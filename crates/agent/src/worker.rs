@@ -15,7 +15,7 @@ use crate::{container_spec, reason, sandbox_id, task_network};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender};
 use tokio::task::{AbortHandle, JoinSet};
 use windlass_model::definition::{NetworkMode, Template};
 use windlass_model::id::TaskId;
@@ -49,6 +49,8 @@ pub(crate) struct Worker {
     record: Record,
     /// As it lies in the ledger.
     written: Option<Record>,
+    /// Dropped when the images of what runs are held.
+    holding: Option<Sender<()>>,
     contents: BTreeMap<usize, Arc<Content>>,
     to_self: UnboundedSender<Message>,
     inbox: UnboundedReceiver<Message>,
@@ -76,13 +78,14 @@ impl Worker {
     pub(crate) fn new(
         cx: Arc<Context>,
         record: Record,
-        written: bool,
+        holding: Option<Sender<()>>,
         to_self: UnboundedSender<Message>,
         inbox: UnboundedReceiver<Message>,
     ) -> Worker {
         Worker {
             cx,
-            written: written.then(|| record.clone()),
+            written: holding.is_some().then(|| record.clone()),
+            holding,
             record,
             contents: BTreeMap::new(),
             to_self,
@@ -95,6 +98,7 @@ impl Worker {
     /// Runs until the task may be forgotten.
     pub(crate) async fn run(mut self) {
         self.hold_images().await;
+        drop(self.holding.take());
         if let Some(observation) = &self.record.reported
             && observation.sequence > self.record.acknowledged
         {

@@ -20,6 +20,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use serde::Serialize;
@@ -135,6 +136,13 @@ impl Files {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e).at("remove", path),
             _ => Ok(()),
         }
+    }
+
+    /// How long ago a file was written to; nothing when that is not known.
+    pub(crate) fn age(&self, folder: &str, name: &str) -> Duration {
+        let changed = fs::metadata(self.path(folder, name)).and_then(|meta| meta.modified());
+        let age = changed.ok().and_then(|at| at.elapsed().ok());
+        age.unwrap_or_default()
     }
 
     /// Removes a file or folder with everything in it.

@@ -197,6 +197,7 @@ impl Inner {
             blobs,
             repositories: Default::default(),
             indexes: Default::default(),
+            by_digest: false,
         };
         self.publish(record, image.config, names, index)
     }

@@ -70,3 +70,5 @@ pub(crate) const TOKEN_BYTES: u64 = 256 << 10;
 pub(crate) const ERROR_BODY_BYTES: u64 = 16 << 10;
 /// Redirects followed for one blob.
 pub(crate) const REDIRECTS: usize = 5;
+/// How long a download that was cut waits for somebody to go on with it.
+pub(crate) const PARTIAL_KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);

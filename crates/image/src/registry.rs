@@ -6,6 +6,7 @@
 //! that covers name resolution, so that a registry that is away fails a task within three seconds.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::header::{
@@ -34,6 +35,9 @@ pub(crate) struct Registry {
     /// Only for the registry that the image names: a mirror is another host.
     credentials: Option<Credentials>,
     authorization: Mutex<Option<HeaderValue>>,
+    /// Whether the registry is there. One that is and is slow gets time, as do its token server and
+    /// the storage that it leads to.
+    has_answered: AtomicBool,
 }
 
 /// A manifest or index with the type it was announced with.
@@ -66,6 +70,7 @@ impl Registry {
             repository,
             credentials: credentials.filter(|_| mirror.is_none()),
             authorization: Mutex::new(None),
+            has_answered: AtomicBool::new(false),
         })
     }
 
@@ -167,12 +172,19 @@ impl Registry {
         if let Some(authorization) = authorization.filter(|_| own) {
             request = request.header(AUTHORIZATION, authorization);
         }
-        self.answer(request, FIRST_ANSWER).await
+        self.answer(request).await
     }
 
-    async fn answer(&self, request: reqwest::RequestBuilder, within: Duration) -> Result<Response> {
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Response> {
+        let within = match self.has_answered.load(Ordering::Relaxed) {
+            true => NEXT_ANSWER,
+            false => FIRST_ANSWER,
+        };
         match tokio::time::timeout(within, request.send()).await {
-            Ok(Ok(response)) => Ok(response),
+            Ok(Ok(response)) => {
+                self.has_answered.store(true, Ordering::Relaxed);
+                Ok(response)
+            }
             Ok(Err(e)) => Err(self.unreachable(causes(&e.without_url()))),
             Err(_) => Err(self.unreachable(no_answer(within))),
         }
@@ -238,7 +250,7 @@ impl Registry {
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
-        let response = self.answer(request, FIRST_ANSWER).await?;
+        let response = self.answer(request).await?;
         if !response.status().is_success() {
             let status = response.status().as_u16();
             return Err(self.refused(format!("its token server answered {status}: {DENIED}")));

@@ -50,6 +50,9 @@ pub(crate) struct ImageRecord {
     /// Repositories the image came from: a name by digest is good only for these.
     pub(crate) repositories: BTreeSet<String>,
     pub(crate) indexes: BTreeSet<Digest>,
+    /// Whether it was asked for by digest: then it needs no name to stay.
+    #[serde(default)]
+    pub(crate) by_digest: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files::{Files, told};
-use crate::limits::Limits;
+use crate::limits::{Limits, PARTIAL_KEPT};
 use crate::pull::Flights;
 use crate::reference::Reference;
 use crate::state::{Chain, ImageRecord, NameRecord, State};
@@ -29,6 +30,8 @@ pub(crate) struct Inner {
     /// Held, before `state`, by whoever changes records or removes files. Their disk work is not
     /// done under `state`, so that questions are answered at once meanwhile.
     changes: Mutex<()>,
+    /// Whether what runs has pinned its images, so that what has no pin is not used.
+    is_settled: AtomicBool,
     /// Told when a layer was unpacked, or could not be.
     pub(crate) unpacked: Condvar,
     pub(crate) flights: Flights,
@@ -115,6 +118,7 @@ impl Store {
                 limits,
                 state,
                 changes: Mutex::new(()),
+                is_settled: AtomicBool::new(false),
                 unpacked,
                 flights,
             }),
@@ -227,7 +231,14 @@ impl Store {
             self.inner.files.remove_record("names", &name_key(&name))?;
             self.inner.state().names.remove(&name);
         }
-        self.inner.collect(Some(manifest)).map(drop)
+        if reference.digest().is_some() {
+            self.inner.forget_digest(manifest)?;
+        }
+        self.inner.collect(Some(manifest))?;
+        if self.inner.is_settled.load(Ordering::Relaxed) {
+            self.collect_all()?;
+        }
+        Ok(())
     }
 
     /// Keeps an image until the guard is dropped. `holder` says who needs it, for people: a task's
@@ -257,19 +268,26 @@ impl Store {
         })
     }
 
-    /// Removes images that have no name and no pin, and what only they used. To be called after
-    /// running containers have pinned their images.
+    /// Removes images that have no name and no pin and were not asked for by digest, what only they
+    /// used, and downloads that nobody went on with for a day. To be called after running containers
+    /// have pinned their images; from then on each removal does the same.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub fn gc(&self) -> Result<Collected> {
         let _changes = self.inner.changes();
+        self.inner.is_settled.store(true, Ordering::Relaxed);
+        self.collect_all()
+    }
+
+    /// The caller holds `changes`.
+    fn collect_all(&self) -> Result<Collected> {
         let mut collected = self.inner.collect(None)?;
         for name in self.inner.files.names_in("partial")? {
             let busy = format!("sha256:{name}")
                 .parse()
                 .is_ok_and(|d| self.inner.state().busy.contains_key(&d));
-            if !busy {
+            if !busy && self.inner.files.age("partial", &name) >= PARTIAL_KEPT {
                 self.inner.files.remove_file("partial", &name)?;
                 collected.files += 1;
             }
@@ -319,11 +337,13 @@ impl Inner {
             .repositories
             .extend(names.iter().map(Reference::full_repository));
         record.indexes.extend(index);
+        record.by_digest = names.iter().any(|name| name.digest().is_some());
         let manifest = record.manifest;
         if let Some((old, _)) = self.state().images.get(&manifest) {
             record.repositories.extend(old.repositories.iter().cloned());
             record.indexes.extend(&old.indexes);
             record.blobs.extend(&old.blobs);
+            record.by_digest |= old.by_digest;
         }
         self.files.write_record("images", &manifest, &record)?;
         self.state()
@@ -347,6 +367,17 @@ impl Inner {
         self.state().names.get(reference).map(|name| name.manifest)
     }
 
+    /// Nobody wants the image by its digest any more.
+    fn forget_digest(&self, manifest: Digest) -> Result<()> {
+        let known = self.state().images.get(&manifest).cloned();
+        if let Some((mut record, config)) = known.filter(|(record, _)| record.by_digest) {
+            record.by_digest = false;
+            self.files.write_record("images", &manifest, &record)?;
+            self.state().images.insert(manifest, (record, config));
+        }
+        Ok(())
+    }
+
     /// Removes images without name and pin, all or one, and what only they used. Records go before
     /// what they speak of. The caller holds `changes`.
     fn collect(&self, only: Option<Digest>) -> Result<Collected> {
@@ -354,9 +385,11 @@ impl Inner {
         let unused: Vec<Digest> = {
             let mut state = self.state();
             let named: BTreeSet<Digest> = state.names.values().map(|n| n.manifest).collect();
+            let by_digest = |d: &Digest| state.images.get(d).is_some_and(|(r, _)| r.by_digest);
             let is_unused = |d: &Digest| {
                 only.is_none_or(|only| only == *d)
                     && !named.contains(d)
+                    && !by_digest(d)
                     && !state.pins.contains_key(d)
                     && !state.busy.contains_key(d)
             };

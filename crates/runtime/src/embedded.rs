@@ -34,6 +34,9 @@ use link::{Link, News};
 const EVENTS_MAX: usize = 4096;
 /// How long a shim may take for an ordinary answer. A start mounts and may wait for slow disks.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// Pauses between attempts to reach a shim whose connection has ended; they double.
+const LOOK_AGAIN_MIN: Duration = Duration::from_millis(100);
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(30);
 /// How long a shim may take to say what it holds.
 const LIST_TIME: Duration = Duration::from_secs(10);
 /// How long a shim may take beyond an exec's own timeout.
@@ -286,14 +289,25 @@ impl Inner {
     }
 
     /// A connection has ended unasked: makes another, which tells whether the shim is dead. A
-    /// listening socket alone does not: it may be that of a process about to end.
+    /// listening socket alone does not: it may be that of a process about to end. One that cannot be
+    /// reached, for want of descriptors perhaps, is tried again: its containers may have ended.
     fn look_after(self: Arc<Self>, id: SandboxId) -> Answer<'static, ()> {
         Box::pin(async move {
-            match self.link(&id).await {
-                Err(Error::ShimDead(_)) => self.mourn(id),
-                // It was removed meanwhile, or lives and is connected again.
-                Ok(_) | Err(Error::NoSandbox(_)) => {}
-                Err(error) => tracing::warn!(%error, "shim out of reach"),
+            let weak = Arc::downgrade(&self);
+            let (mut inner, mut pause) = (self, LOOK_AGAIN_MIN);
+            loop {
+                match inner.link(&id).await {
+                    Err(Error::ShimDead(_)) => return inner.mourn(id),
+                    // It was removed meanwhile, or lives and is connected again.
+                    Ok(_) | Err(Error::NoSandbox(_)) => return,
+                    Err(error) => tracing::warn!(%error, ?pause, "shim out of reach; trying again"),
+                }
+                drop(inner);
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LOOK_AGAIN_MAX);
+                // Without a runtime nobody wants to know.
+                let Some(again) = weak.upgrade() else { return };
+                inner = again;
             }
         })
     }

@@ -61,6 +61,19 @@ impl Images for Stored {
         })
     }
 
+    fn collect(&self) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let store = self.store.clone();
+            let collected = tokio::task::spawn_blocking(move || store.gc());
+            let collected = collected
+                .await
+                .unwrap_or_else(|error| Err(windlass_image::Error::BrokenOff(error.to_string())));
+            collected
+                .map(|collected| tracing::debug!(?collected, "unused images"))
+                .map_err(|error| reason::of(ReasonName::CannotPullContainerError, error.detail()))
+        })
+    }
+
     fn pull<'a>(
         &'a self,
         image: &'a str,

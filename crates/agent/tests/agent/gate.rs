@@ -143,6 +143,9 @@ impl Images for GatedImages {
     ) -> ImageAnswer<'a, Option<Content>> {
         Box::pin(self.1.pass(self.0.resolve(image, digest, holder)))
     }
+    fn collect(&self) -> ImageAnswer<'_, ()> {
+        self.0.collect()
+    }
     fn pull<'a>(
         &'a self,
         image: &'a str,

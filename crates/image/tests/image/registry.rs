@@ -161,6 +161,40 @@ async fn a_cut_download_goes_on() {
     assert_eq!(fake.asked(&layer_digest).len(), 2);
 }
 
+/// Only the first answer is hurried: a registry that is there may be slow.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_registry_gets_time() {
+    let (manifest, config, layer) = image();
+    let (config_digest, layer_digest) = (digest(config.as_bytes()), digest(&layer));
+    let fake = Fake::start(move |asked, _| {
+        let slow = asked.path.contains(&layer_digest);
+        // Longer than any first answer may take.
+        std::thread::sleep(Duration::from_millis(if slow { 3_500 } else { 0 }));
+        match asked.path.as_str() {
+            path if path.contains("manifests") => full(MANIFEST, manifest.as_bytes()),
+            path if path.contains(&config_digest) => full("x", config.as_bytes()),
+            _ => full("x", &layer),
+        }
+    });
+    let place = Place::new();
+    let reference = name(&format!("127.0.0.1:{}/app:v1", fake.port));
+    let pulled = place.store.pull(&reference, PullOptions::default()).await;
+    let image = pulled.unwrap();
+    assert!(image.layers[0].join("noise").exists());
+    // One that is asked for by digest stays without a name, until it is removed by digest.
+    let exact = reference.clone().with_digest(image.manifest_digest);
+    place
+        .store
+        .pull(&exact, PullOptions::default())
+        .await
+        .unwrap();
+    place.store.remove(&reference).unwrap();
+    place.store.gc().unwrap();
+    assert!(place.store.resolve(&exact).is_some());
+    place.store.remove(&exact).unwrap();
+    assert!(place.store.resolve(&exact).is_none() && !image.layers[0].exists());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn registries_that_lie() {
     let (manifest, config, layer) = image();

@@ -118,6 +118,48 @@ fn removal_spares_what_is_used() {
     assert!(place.store.pin(image.manifest_digest, "x").is_err());
 }
 
+/// Unused is what has no name, no pin and was not asked for by digest. Before the first collection
+/// pins are not complete, so that a removal takes nothing else along.
+#[test]
+fn removals_collect_what_nothing_uses() {
+    let place = Place::new();
+    let replace = LoadOptions {
+        replace: true,
+        name: None,
+    };
+    let moved = |content: &str| {
+        let archive = docker_archive("t:1", &[layer(content)]);
+        place
+            .store
+            .load_archive(&archive[..], &replace, &|_| {})
+            .unwrap();
+        place.store.resolve(&name("t:1")).unwrap().layers[0].clone()
+    };
+    let other = || load(&place.store, &docker_archive("o:1", &[layer("o")])).unwrap();
+    let first = moved("1");
+    moved("2");
+    other();
+    place.store.remove(&name("o:1")).unwrap();
+    assert!(first.exists());
+    let partial = place.folder.path().join("store/partial");
+    let (old, new) = (partial.join("0".repeat(64)), partial.join("1".repeat(64)));
+    for path in [&old, &new] {
+        std::fs::write(path, "cut").unwrap();
+    }
+    let day = std::time::Duration::from_secs(25 * 60 * 60);
+    let file = std::fs::File::options().write(true).open(&old).unwrap();
+    file.set_modified(std::time::SystemTime::now() - day)
+        .unwrap();
+    assert_eq!(place.store.gc().unwrap().images, 1);
+    assert!(!first.exists() && !old.exists() && new.exists());
+    let second = place.store.resolve(&name("t:1")).unwrap().layers[0].clone();
+    moved("3");
+    other();
+    assert!(second.exists());
+    place.store.remove(&name("o:1")).unwrap();
+    assert!(!second.exists());
+}
+
 #[test]
 fn what_a_crash_leaves_is_removed() {
     let place = Place::new();
