@@ -100,6 +100,7 @@ async fn fill(node: &Node, family: &str) -> Result<()> {
     let (leader, handle) = Leader::open(windlass_server::Options {
         store: Box::new(store),
         clock,
+        term: 1,
     })?;
     let thread = std::thread::spawn(move || leader.run());
     let cluster = Name::new(CLUSTER)?;

@@ -200,7 +200,7 @@ impl Agent {
         if assignment.desired == Desired::Stopped {
             return Some(Event::StopWanted);
         }
-        if self.lost.contains(&assignment.spec.id) {
+        if assignment.restored || self.lost.contains(&assignment.spec.id) {
             return because(StopReason::LostByNode);
         }
         if assignment.spec.boot != self.cx.node.boot {

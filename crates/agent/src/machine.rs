@@ -19,6 +19,9 @@ pub struct Identity {
     /// An address under which published ports are reached from other machines.
     pub address: String,
     pub agent_version: String,
+    /// Of the folder on tmpfs that says what runs here. Without that folder nothing is known to run,
+    /// as after a reboot, so another one counts as another boot. 0 changes nothing.
+    pub epoch: u128,
     /// Attributes of the operator's own.
     pub attributes: Vec<Attribute>,
 }
@@ -94,7 +97,7 @@ pub fn facts(identity: &Identity, share: Share) -> Result<Node, Error> {
     Ok(Node {
         id: identity.id,
         name,
-        boot: boot()?,
+        boot: BootId(boot()?.0 ^ identity.epoch),
         total: resources(share)?,
         attributes,
         availability_zone: identity.availability_zone.clone(),
@@ -227,6 +230,7 @@ mod tests {
             availability_zone: "eu-central-1a".into(),
             address: "192.0.2.1".into(),
             agent_version: "0".into(),
+            epoch: 0,
             attributes: Vec::new(),
         };
         let share = |cpu_overcommit| Share {
@@ -238,6 +242,11 @@ mod tests {
         assert!(node.total.cpu_units >= 1_024 && node.total.memory_mib > 0);
         assert_eq!(double.total.cpu_units, node.total.cpu_units * 2);
         assert_eq!(node.boot, boot().unwrap());
+        let emptied = Identity {
+            epoch: 9,
+            ..identity
+        };
+        assert_ne!(facts(&emptied, share(1.0)).unwrap().boot, node.boot);
         assert!(!node.name.is_empty());
         for name in [
             "ecs.capability.task-eni",

@@ -65,11 +65,11 @@ pub(crate) fn new_record(assignment: Assignment) -> Record {
     Record {
         sandbox: sandbox_id::sandbox(assignment.spec.id),
         view: TaskView::new(&assignment.definition.template),
-        assignment,
         networks: Vec::new(),
-        sequence: 0,
+        sequence: assignment.reported,
         reported: None,
-        acknowledged: 0,
+        acknowledged: assignment.reported,
+        assignment,
         unwanted: false,
     }
 }

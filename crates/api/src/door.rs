@@ -31,6 +31,7 @@ pub(crate) struct Door {
     pub(crate) local: Arc<dyn Local>,
     pub(crate) keys: Keys,
     pub(crate) tokens: PageTokens,
+    pub(crate) backup_label: Vec<u8>,
 }
 
 impl Door {

@@ -31,6 +31,8 @@ pub struct Options {
     pub keys: Keys,
     /// The installation's key for page tokens, the same at every start.
     pub page_key: [u8; 32],
+    /// Goes into every backup: who this installation is.
+    pub backup_label: Vec<u8>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +56,7 @@ pub async fn serve(
         local: options.local,
         keys: options.keys,
         tokens: PageTokens::new(options.page_key),
+        backup_label: options.backup_label,
     });
     let slots = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();

@@ -74,6 +74,7 @@ impl Bed {
         let (leader, handle) = Leader::open(windlass_server::Options {
             store: Box::new(windlass_store::Memory::default()),
             clock: Box::new(SystemClock::new()),
+            term: 1,
         })
         .unwrap();
         std::thread::spawn(move || leader.run());
@@ -95,6 +96,7 @@ impl Bed {
                 user: "admin".into(),
             }]),
             page_key: [7; 32],
+            backup_label: b"label".to_vec(),
         };
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let listener = runtime

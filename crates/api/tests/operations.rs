@@ -182,9 +182,14 @@ fn a_backup_is_whole_or_visibly_cut() {
     assert_eq!((whole.status, whole.whole), (200, true));
     let dir = tempfile::tempdir().unwrap();
     let mut source = &whole.body[..];
-    let restored =
-        windlass_store::backup::restore(&mut source, &dir.path().join("s"), Default::default());
-    assert_eq!(restored.unwrap().rows, 1);
+    let (summary, label) = windlass_store::backup::restore(
+        &mut source,
+        &dir.path().join("s"),
+        Default::default(),
+        &mut |_, value| Ok(value),
+    )
+    .unwrap();
+    assert_eq!((summary.rows, label), (1, b"label".to_vec()));
 
     served.store.break_snapshots();
     let request = served.signed("Windlass.Backup", "ecs", b"{}");

@@ -255,6 +255,7 @@ impl<'a> Plan<'a> {
             }),
             tags: self.tags.clone(),
             reported: None,
+            restored_at: None,
         }
     }
 }

@@ -51,6 +51,10 @@ pub enum StopReason {
     /// `windlass down`: everything here ends.
     #[n(6)]
     ShutDown,
+    /// A node runs it, and the control plane does not know it: its state is an older one, restored
+    /// from a backup.
+    #[n(7)]
+    NotInState,
 }
 
 /// `Name: detail`, as ECS writes a container's reason.

@@ -117,6 +117,10 @@ pub struct TaskState {
     /// Sequence of the newest observation merged: an older or repeated one has no news.
     #[n(15)]
     pub reported: Option<u64>,
+    /// When the state was restored from a backup that has the task alive. Its node may have ended
+    /// it since, and forgotten it: one that does not know it must not start it.
+    #[n(16)]
+    pub restored_at: Option<Millis>,
 }
 
 /// A container of a task, in the definition's order.

@@ -236,6 +236,7 @@ fn task_state() -> TaskState {
         }),
         tags: Vec::new(),
         reported: Some(4),
+        restored_at: None,
     }
 }
 

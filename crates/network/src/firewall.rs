@@ -62,6 +62,21 @@ const LINKS: Set = Set {
     data: None,
 };
 
+/// Removes an installation's tables. Absent ones are no error.
+pub(crate) fn remove(installation: &Installation, socket: &Socket) -> Result<(), SocketError> {
+    let name = installation.table();
+    let mut transaction = Transaction::new()?;
+    for family in [TableFamily::Ip, TableFamily::Bridge] {
+        let table = TableId {
+            family,
+            name: &name,
+        };
+        transaction.add_table(table)?;
+        transaction.delete_table(table)?;
+    }
+    transaction.commit(socket)
+}
+
 /// An element of a set: its key, and its data in a map.
 type Element = (Vec<u8>, Option<Vec<u8>>);
 
@@ -98,16 +113,6 @@ impl Firewall {
     /// Makes the kernel's copy equal to this one, in one transaction.
     pub(crate) fn apply(&self, socket: &Socket) -> Result<(), SocketError> {
         self.whole()?.commit(socket)
-    }
-
-    /// Removes the tables. Absent ones are no error.
-    pub(crate) fn remove(&self, socket: &Socket) -> Result<(), SocketError> {
-        let mut transaction = Transaction::new()?;
-        for table in [self.ip(), self.bridge()] {
-            transaction.add_table(table)?;
-            transaction.delete_table(table)?;
-        }
-        transaction.commit(socket)
     }
 
     /// Notes a link without telling the kernel: for what is there before the first `apply`.

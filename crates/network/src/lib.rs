@@ -57,7 +57,7 @@ pub use error::{Error, Result};
 pub use fake::FakeNetwork;
 pub use firewall::METADATA_ADDRESS;
 pub use netlink::{EncodeError, SocketError};
-pub use network::{Attached, NamespaceHandle, Network};
+pub use network::{Attached, NamespaceHandle, Network, check_kernel, is_open};
 pub use options::{Existing, Installation, Options, SUBNET_FLAG, Subnet};
 pub use ports::{PortMapping, Protocol};
 pub use resolv::{ResolvConf, for_containers, hostname_file, hosts_file};

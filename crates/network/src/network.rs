@@ -19,7 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinError};
 
-use self::installation::{lock, lock_path, open_kernel, take_down};
+pub use self::installation::is_open;
+use self::installation::{lock, lock_path, open_kernel, remove_by_name, take_down};
 use self::spare::Filler;
 use self::state::Sandbox;
 pub(crate) use self::state::State;
@@ -341,12 +342,10 @@ impl Network {
         let keys = self.state().ports.keys();
         let keeper = self.state().ports.remove(&keys);
         keeper.end().await;
-        let (prefix, name) = (
-            self.0.installation.link_prefix(),
-            self.0.installation.bridge(),
-        );
-        let forwarding = self.0.forwarding.clone();
-        let work = move |kernel: &mut Kernel| take_down(kernel, &prefix, &name, &forwarding);
+        let (installation, forwarding) = (self.0.installation.clone(), self.0.forwarding.clone());
+        let work = move |kernel: &mut Kernel| {
+            take_down(&kernel.route, &kernel.netfilter, &installation, &forwarding)
+        };
         errors.extend(self.0.kernel.run(work).await?);
         errors.extend(self.0.folder.close().err());
         let path = lock_path(&self.0.run_dir);
@@ -359,6 +358,26 @@ impl Network {
             format!("remove the network of installation {}", self.0.installation),
             errors,
         )
+    }
+
+    /// Removes what carries an installation's name without opening its network, which may be
+    /// refused: its range may be in use by now. Whatever is not there is no error.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] while an agent of the installation runs; [`Error::Teardown`] with all that
+    /// went wrong; everything was tried.
+    pub async fn remove(installation: Installation, run_dir: PathBuf) -> Result<()> {
+        let what = format!("remove the network of installation {installation}");
+        let errors = blocking(move || {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&run_dir)
+                .trying(|| format!("create {}", run_dir.display()))?;
+            remove_by_name(&installation, &run_dir)
+        })
+        .await?;
+        finish(what, errors)
     }
 
     fn plan_attach(
@@ -543,6 +562,17 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T> {
     let ended: std::result::Result<_, JoinError> = tokio::task::spawn_blocking(work).await;
     ended.map_err(|_| Error::ShutDown)?
+}
+
+/// Whether this machine's kernel takes links and firewall tables from this process.
+///
+/// # Errors
+/// What the kernel says to the question which tables there are.
+pub fn check_kernel() -> Result<()> {
+    let (_route, netfilter) = crate::kernel::sockets()?;
+    nft::dropping_forward_chains(&netfilter, "")
+        .map(drop)
+        .trying(|| "list firewall chains".into())
 }
 
 fn finish(what: String, errors: Vec<Error>) -> Result<()> {

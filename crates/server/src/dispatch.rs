@@ -86,6 +86,8 @@ fn assignment(view: windlass_cluster::TaskView) -> Assignment {
     Assignment {
         desired: view.state.desired,
         stop: view.state.stop.clone(),
+        restored: view.state.restored_at.is_some(),
+        reported: view.state.reported.unwrap_or(0),
         spec: view.spec,
         definition: view.definition,
     }

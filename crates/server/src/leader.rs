@@ -104,6 +104,9 @@ pub enum Stopped {
 pub struct Options {
     pub store: Box<dyn Store>,
     pub clock: Box<dyn Clock>,
+    /// From 1. A restore from a backup raises it: agents refuse what is older than they have seen,
+    /// and the turns of a backup are.
+    pub term: u64,
 }
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Refused>>;
@@ -217,9 +220,10 @@ impl Handle {
     pub fn backup(
         view: &dyn Snapshot,
         made_ms: i64,
+        label: &[u8],
         target: &mut dyn std::io::Write,
     ) -> Result<windlass_store::backup::Summary, Refused> {
-        windlass_store::backup::write(view, made_ms, target)
+        windlass_store::backup::write(view, made_ms, label, target)
             .map_err(|err| Refused::Store(err.to_string()))
     }
 
@@ -275,7 +279,10 @@ impl Leader {
             clock: options.clock,
             inbox: inbox.clone(),
             sessions: Sessions::new(),
-            mark: Mark { term: 1, turn },
+            mark: Mark {
+                term: options.term,
+                turn,
+            },
             room: Room::default(),
             history_dropped_at: None,
         };

@@ -39,6 +39,12 @@ pub struct Assignment {
     pub desired: Desired,
     /// Why it is to stop, once `desired` is STOPPED.
     pub stop: Option<Stop>,
+    /// It comes from a restored state: a node that does not know it may have ended it already, and
+    /// must not start it.
+    pub restored: bool,
+    /// Sequence of the newest observation that the control plane has: a node that lost its own
+    /// count goes on from here, or its reports would be taken for old ones.
+    pub reported: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -128,11 +134,13 @@ impl<C> Encode<C> for Assignment {
         e: &mut minicbor::Encoder<W>,
         ctx: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        e.array(4)?;
+        e.array(6)?;
         self.spec.as_ref().encode(e, ctx)?;
         self.definition.as_ref().encode(e, ctx)?;
         self.desired.encode(e, ctx)?;
-        self.stop.encode(e, ctx)
+        self.stop.encode(e, ctx)?;
+        self.restored.encode(e, ctx)?;
+        self.reported.encode(e, ctx)
     }
 }
 
@@ -144,14 +152,24 @@ impl<'b, C> Decode<'b, C> for Assignment {
                 "an assignment has four members",
             ));
         }
-        let assignment = Assignment {
+        let mut assignment = Assignment {
             spec: Arc::new(TaskSpec::decode(d, ctx)?),
             definition: Arc::new(TaskDefinition::decode(d, ctx)?),
             desired: Desired::decode(d, ctx)?,
             stop: Option::decode(d, ctx)?,
+            // Release 0.1.0 had neither of these.
+            restored: false,
+            reported: 0,
         };
+        let members = members.unwrap_or(4);
+        if members > 4 {
+            assignment.restored = bool::decode(d, ctx)?;
+        }
+        if members > 5 {
+            assignment.reported = u64::decode(d, ctx)?;
+        }
         // Members a later release added.
-        for _ in 4..members.unwrap_or(4) {
+        for _ in 6..members {
             d.skip()?;
         }
         Ok(assignment)

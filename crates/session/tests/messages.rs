@@ -92,6 +92,8 @@ fn assignment() -> Assignment {
         definition: Arc::new(definition),
         desired: Desired::Stopped,
         stop: Some(stop()),
+        restored: false,
+        reported: 0,
     }
 }
 
@@ -208,11 +210,23 @@ fn the_server_reads_what_agents_wrote() {
 
 #[test]
 fn a_later_releases_member_is_skipped() {
-    // An assignment with a fifth member, as a later release may send it.
+    // An assignment with a seventh member, as a later release may send it.
     let mut bytes = minicbor::to_vec(assignment()).unwrap();
-    assert_eq!(bytes[0], 0x84, "an array of four");
-    bytes[0] = 0x85;
+    assert_eq!(bytes[0], 0x86, "an array of six");
+    bytes[0] = 0x87;
     bytes.extend(minicbor::to_vec("something new").unwrap());
+    assert_eq!(
+        minicbor::decode::<Assignment>(&bytes).unwrap(),
+        assignment()
+    );
+}
+
+#[test]
+fn an_assignment_of_the_first_release_is_read() {
+    // A ledger may hold one: four members, none of them `restored` and `reported`.
+    let mut bytes = minicbor::to_vec(assignment()).unwrap();
+    assert_eq!((bytes.pop(), bytes.pop()), (Some(0), Some(0xf4)));
+    bytes[0] = 0x84;
     assert_eq!(
         minicbor::decode::<Assignment>(&bytes).unwrap(),
         assignment()

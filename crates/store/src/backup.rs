@@ -4,12 +4,15 @@
 //! Numbers are in little endian.
 //!
 //! ```text
-//! file    = "windlass-backup\n", version u32 (1), turn u64, made_ms i64, entry*, end
+//! file    = "windlass-backup\n", version u32 (2), turn u64, made_ms i64, label?, entry*, end
+//! label   = 3 u8, length u32, bytes
 //! entry   = row | history
 //! row     = 1 u8, key length u32, value length u32, key, value
 //! history = 2 u8, at_ms i64, subject length u32, value length u32, subject, value
 //! end     = 0 u8, rows u64, records of history u64, checksum u64
 //! ```
+//!
+//! The label is the writer's: what else a restore needs to know. Version 1 had none.
 //!
 //! Rows come in order of keys; history by day, in a day by subject, for a subject in the order it was
 //! written. The checksum is XXH3-64 of every byte before it, and nothing follows it.
@@ -24,11 +27,12 @@ use crate::embedded::{Embedded, Options};
 use crate::{Batch, Error, HistoryRecord, Memory, Snapshot, limits};
 
 const MAGIC: &[u8; 16] = b"windlass-backup\n";
-/// The version of the format that is written, and the only one that is read.
-pub const VERSION: u32 = 1;
+/// The version of the format that is written; it and all before it are read.
+pub const VERSION: u32 = 2;
 const ROW: u8 = 1;
 const HISTORY: u8 = 2;
 const END: u8 = 0;
+const LABEL: u8 = 3;
 
 /// Bytes of rows that a restore writes in one commit.
 const RESTORE_BATCH_BYTES: usize = 1 << 20;
@@ -49,18 +53,28 @@ pub struct Summary {
 /// One entry of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
+    /// The writer's label.
+    Label(Vec<u8>),
     /// A row of the state: key and value.
     Row(Vec<u8>, Vec<u8>),
     /// A record of history.
     History(HistoryRecord),
 }
 
+/// What is done to a row on its way into a restored store: its key and value in, the value out.
+pub type Mend<'a> = dyn FnMut(&[u8], Vec<u8>) -> Result<Vec<u8>, Error> + 'a;
+
 /// Writes a view of a store. The store may be in use; the caller makes the bytes durable, and keeps
 /// the file only when this returns `Ok`.
 ///
 /// # Errors
 /// [`Error::Damaged`] when the store is not sound, [`Error::Io`] when writing fails.
-pub fn write(view: &dyn Snapshot, made_ms: i64, target: &mut dyn Write) -> Result<Summary, Error> {
+pub fn write(
+    view: &dyn Snapshot,
+    made_ms: i64,
+    label: &[u8],
+    target: &mut dyn Write,
+) -> Result<Summary, Error> {
     let mut out = Hashed {
         inner: target,
         hash: Xxh3::new(),
@@ -77,6 +91,7 @@ pub fn write(view: &dyn Snapshot, made_ms: i64, target: &mut dyn Write) -> Resul
         &summary.turn.to_le_bytes(),
         &made_ms.to_le_bytes(),
     ])?;
+    out.put(&[&[LABEL], &length(label)?, label])?;
     view.rows(&mut |key, value| {
         summary.rows += 1;
         out.put(&[&[ROW], &length(key)?, &length(value)?, key, value])
@@ -122,7 +137,7 @@ pub fn read(
         return Err(refused("it does not begin like a backup of windlass"));
     }
     let found = u32::from_le_bytes(input.array()?);
-    if found != VERSION {
+    if !(1..=VERSION).contains(&found) {
         return Err(Error::Format {
             what: "the backup".to_owned(),
             found,
@@ -158,6 +173,7 @@ pub fn read(
                     }),
                 )?;
             }
+            [LABEL] => each(turn, Entry::Label(input.label()?))?,
             [END] => break,
             [other] => {
                 return Err(refused(&format!(
@@ -169,13 +185,19 @@ pub fn read(
     input.end(summary)
 }
 
-/// Makes a new store in `dir` from a backup. The folder must be empty or absent; it gets the store
-/// only when the whole backup was read and found sound.
+/// Makes a new store in `dir` from a backup, each row as `mend` gives it back, and returns the
+/// label too. The folder must be empty or absent; it gets the store only when the whole backup was
+/// read and found sound.
 ///
 /// # Errors
 /// [`Error::NotEmpty`], [`Error::Backup`], [`Error::Format`], or what the disk says. Nothing is left
 /// behind then.
-pub fn restore(source: &mut dyn Read, dir: &Path, options: Options) -> Result<Summary, Error> {
+pub fn restore(
+    source: &mut dyn Read,
+    dir: &Path,
+    options: Options,
+    mend: &mut Mend<'_>,
+) -> Result<(Summary, Vec<u8>), Error> {
     match fs::read_dir(dir).map(|mut entries| entries.next().is_some()) {
         Ok(true) => {
             return Err(Error::NotEmpty {
@@ -195,7 +217,7 @@ pub fn restore(source: &mut dyn Read, dir: &Path, options: Options) -> Result<Su
         std::process::id()
     ));
     let partial = Partial { dir: partial };
-    let summary = restore_embedded(source, &partial.dir, options)?;
+    let restored = restore_embedded(source, &partial.dir, options, mend)?;
     fs::rename(&partial.dir, dir).map_err(Error::io("rename the restored store to", dir))?;
     let parent = dir
         .parent()
@@ -203,7 +225,7 @@ pub fn restore(source: &mut dyn Read, dir: &Path, options: Options) -> Result<Su
         .unwrap_or(Path::new("."));
     let synced = fs::File::open(parent).and_then(|parent| parent.sync_all());
     synced.map_err(Error::io("sync the folder", parent))?;
-    Ok(summary)
+    Ok(restored)
 }
 
 /// Makes a store in memory from a backup.
@@ -212,28 +234,39 @@ pub fn restore(source: &mut dyn Read, dir: &Path, options: Options) -> Result<Su
 /// Like [`read`].
 pub fn restore_memory(source: &mut dyn Read) -> Result<Memory, Error> {
     let mut store = Memory::default();
-    gather(source, &mut |batch, first_index| {
-        store.write(batch, first_index);
-        Ok(())
-    })?;
+    gather(
+        source,
+        &mut |_, value| Ok(value),
+        &mut |batch, first_index| {
+            store.write(batch, first_index);
+            Ok(())
+        },
+    )?;
     store.crash_image()
 }
 
-fn restore_embedded(source: &mut dyn Read, dir: &Path, options: Options) -> Result<Summary, Error> {
+fn restore_embedded(
+    source: &mut dyn Read,
+    dir: &Path,
+    options: Options,
+    mend: &mut Mend<'_>,
+) -> Result<(Summary, Vec<u8>), Error> {
     let mut store = Embedded::open(dir, options)?;
     debug_assert!(store.is_new());
-    gather(source, &mut |batch, first_index| {
+    gather(source, mend, &mut |batch, first_index| {
         store.write(batch, first_index)
     })
 }
 
 /// Reads a backup into batches that all carry its turn, and hands each to `write`, with the number of
-/// its first record.
+/// its first record. Returns the label too.
 fn gather(
     source: &mut dyn Read,
+    mend: &mut Mend<'_>,
     write: &mut dyn FnMut(&Batch, u32) -> Result<(), Error>,
-) -> Result<Summary, Error> {
+) -> Result<(Summary, Vec<u8>), Error> {
     let mut batch = Batch::default();
+    let mut label = Vec::new();
     let (mut bytes, mut first_index) = (0, 0_u32);
     let mut flush = |batch: &mut Batch, turn| {
         batch.turn = turn;
@@ -250,7 +283,9 @@ fn gather(
     };
     let summary = read(source, &mut |turn, entry| {
         match entry {
+            Entry::Label(found) => label = found,
             Entry::Row(key, value) => {
+                let value = mend(&key, value)?;
                 bytes += key.len() + value.len();
                 batch.rows.push((key, Some(value)));
             }
@@ -270,7 +305,7 @@ fn gather(
         Ok(())
     })?;
     flush(&mut batch, summary.turn)?;
-    Ok(summary)
+    Ok((summary, label))
 }
 
 /// Whether the last record is of another day than the one before it.
@@ -325,6 +360,16 @@ impl Hashed<&mut dyn Read> {
         let mut bytes = [0; N];
         self.fill(&mut bytes)?;
         Ok(bytes)
+    }
+
+    fn label(&mut self) -> Result<Vec<u8>, Error> {
+        let length = u32::from_le_bytes(self.array()?) as usize;
+        if length > limits::LABEL_BYTES_MAX {
+            return Err(refused("its label is larger than any label may be"));
+        }
+        let mut label = vec![0; length];
+        self.fill(&mut label)?;
+        Ok(label)
     }
 
     /// Two lengths, then what they measure. Lengths come from outside: they are checked first.

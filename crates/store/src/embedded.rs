@@ -24,6 +24,8 @@ mod verdict;
 mod view;
 mod watermark;
 
+pub use lock::{Holder, holder};
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -192,8 +194,15 @@ impl Embedded {
         open::open(dir, options)
     }
 
+    /// Whether a folder holds a store, sound or not.
+    #[must_use]
+    pub fn exists(dir: &Path) -> bool {
+        dir.join("engine").exists()
+    }
+
     /// Whether nothing was ever committed.
-    pub(crate) fn is_new(&self) -> bool {
+    #[must_use]
+    pub fn is_new(&self) -> bool {
         self.turn == TurnRow::default()
     }
 

@@ -164,9 +164,12 @@ impl Error {
 }
 
 /// The sentence that shows how to go on, the same wherever a store is refused.
+///
+/// A store is a folder of its data folder, which is what the command line names.
 pub(crate) fn mend(dir: &Path) -> String {
+    let data = dir.parent().unwrap_or(dir).display();
     let dir = dir.display();
-    format!("move {dir} aside and run `windlass restore BACKUP --data {dir}`")
+    format!("move {dir} aside and run `windlass restore BACKUP --data {data}`")
 }
 
 fn describe_copy(copy: Option<&Path>) -> String {

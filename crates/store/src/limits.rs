@@ -21,6 +21,9 @@ pub const VALUE_BYTES_MAX: usize = 1 << 20;
 /// cache: a page lost by a power cut is then always seen as a torn tail, never as damage.
 pub(crate) const PART_BYTES_MAX: usize = 3_500;
 
+/// Bytes of a backup's label.
+pub const LABEL_BYTES_MAX: usize = 64 << 10;
+
 /// Days of history kept at once. More means that nobody drops days.
 pub const HISTORY_DAYS_MAX: usize = 400;
 

@@ -16,8 +16,18 @@ const MODE: u32 = 0o711;
 const PRIVATE: [&str; 6] = ["images", "logs", "store", "tasks", "uploads", "volumes"];
 /// Whose entries have nothing to do with each other: a task's, a volume's.
 const SPREAD: [&str; 3] = ["logs", "tasks", "volumes"];
-/// Written by others than the owner.
-const SHARED_BITS: u32 = 0o022;
+/// What else a data folder holds, from the start on: a restored one has no identity yet, a file
+/// system of its own has its own folder, and a write may have been cut short.
+const KNOWN: [&str; 8] = [
+    "credentials.json",
+    "endpoint",
+    "installation.json",
+    "lost+found",
+    "page.key",
+    "up.log",
+    "up.log.1",
+    ".writable",
+];
 
 /// Makes the folder or repairs it.
 ///
@@ -39,16 +49,14 @@ pub(crate) fn prepare(data: &Path) -> Result<()> {
             found.uid()
         );
     }
-    // The mode of a folder that holds other things as well is not ours to change.
-    if is_ours(data)? {
-        fs::set_permissions(data, Permissions::from_mode(MODE))
-            .with_context(|| format!("making {shown} private"))?;
-    } else if found.mode() & SHARED_BITS != 0 {
+    if let Some(other) = foreign(data)? {
         bail!(
-            "others may write to the data folder {shown}, which holds other things too: choose an \
-             empty folder with --data"
+            "{shown} is no data folder of Windlass and holds other things, {other} for example: \
+             choose an empty or a new folder with --data"
         );
     }
+    fs::set_permissions(data, Permissions::from_mode(MODE))
+        .with_context(|| format!("making {shown} private"))?;
     for name in PRIVATE {
         make_private(&data.join(name))?;
     }
@@ -88,9 +96,26 @@ fn make(data: &Path) -> std::io::Result<()> {
     DirBuilder::new().mode(MODE).create(data)
 }
 
-fn is_ours(data: &Path) -> Result<bool> {
-    let mut entries = fs::read_dir(data).with_context(|| format!("reading {}", data.display()))?;
-    Ok(entries.next().is_none() || data.join("installation.json").exists())
+/// Something in the folder that is not ours, unless an identity says that the folder is. In a folder
+/// of other things ours would be lost, and theirs exposed to what clears ours.
+fn foreign(data: &Path) -> Result<Option<String>> {
+    if data.join("installation.json").exists() {
+        return Ok(None);
+    }
+    let ours = |name: &str| {
+        let name = name.strip_suffix(".new").unwrap_or(name);
+        PRIVATE.contains(&name) || KNOWN.contains(&name) || name.starts_with(".store.restoring-")
+    };
+    for entry in fs::read_dir(data).with_context(|| format!("reading {}", data.display()))? {
+        let name = entry
+            .with_context(|| format!("reading {}", data.display()))?
+            .file_name();
+        let name = name.to_string_lossy();
+        if !ours(&name) {
+            return Ok(Some(name.into_owned()));
+        }
+    }
+    Ok(None)
 }
 
 fn try_write(data: &Path) -> std::io::Result<()> {
@@ -136,17 +161,29 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_others_keeps_its_mode() {
+    fn a_folder_of_other_things_is_refused_and_left_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().join("srv");
+        let data = dir.path().join("etc");
         fs::create_dir(&data).unwrap();
-        fs::write(data.join("other"), "").unwrap();
+        fs::write(data.join("passwd"), "").unwrap();
         fs::set_permissions(&data, Permissions::from_mode(0o755)).unwrap();
-        prepare(&data).unwrap();
-        assert_eq!(mode(&data), 0o755);
-        fs::set_permissions(&data, Permissions::from_mode(0o1777)).unwrap();
         let refused = prepare(&data).unwrap_err().to_string();
-        assert!(refused.contains("others may write"), "{refused}");
+        assert!(refused.contains("passwd"), "{refused}");
+        assert_eq!(mode(&data), 0o755);
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
+        // Its own folder, whatever its owner keeps beside.
+        fs::write(data.join("installation.json"), "{}").unwrap();
+        prepare(&data).unwrap();
+    }
+
+    #[test]
+    fn a_disk_of_its_own_and_a_start_that_was_cut_short_are_fine() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("disk");
+        fs::create_dir_all(data.join("lost+found")).unwrap();
+        fs::create_dir(data.join("store")).unwrap();
+        fs::write(data.join("installation.json.new"), "").unwrap();
+        prepare(&data).unwrap();
     }
 
     #[test]

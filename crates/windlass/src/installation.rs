@@ -1,11 +1,12 @@
 //! What a data folder holds beside the store: who this installation is, and its keys. Made at the
-//! first start, never changed afterwards.
+//! first start, and fixed by the first that served.
 //!
 //! ```text
 //! DATA/installation.json   id, account, region, node: readable by all
 //! DATA/credentials.json    the access key: readable by its owner, and by the user behind sudo
 //! DATA/page.key            authenticates page tokens: its owner alone
-//! DATA/endpoint            where the API serves, and the pid that does; gone when nobody serves
+//! DATA/endpoint            where the API serves, and the pid that does: of interest while
+//!                          DATA/store/lock is held
 //! DATA/store, DATA/images, DATA/logs, DATA/tasks, DATA/volumes: root's alone
 //! ```
 //!
@@ -15,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use windlass_model::arn::Scope;
@@ -34,6 +36,24 @@ pub(crate) struct Installation {
     /// The address range of tasks, once one was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) subnet: Option<String>,
+    /// Where the API serves when nothing else is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Whether a start got as far as serving. Until then account and region may still be chosen.
+    #[serde(default = "always")]
+    pub(crate) served: bool,
+    /// The leader's term: a restore raises it.
+    #[serde(default = "first_term")]
+    pub(crate) term: u64,
+}
+
+/// Before it was kept, only what served was of interest.
+fn always() -> bool {
+    true
+}
+
+fn first_term() -> u64 {
+    1
 }
 
 /// The key pair that `windlass env` prints. No `Debug`: the secret is not shown by accident.
@@ -68,9 +88,10 @@ impl Installation {
     /// Reads the folder's identity, or makes one.
     pub(crate) fn open(data: &Path, wanted: &Wanted<'_>) -> Result<Installation> {
         let path = data.join("installation.json");
-        if let Some(known) = read_json::<Installation>(&path)? {
+        let known = read_json::<Installation>(&path)?;
+        if let Some(known) = known.as_ref().filter(|known| known.served) {
             known.check(data, wanted)?;
-            return Ok(known);
+            return Ok(known.clone());
         }
         let account_id = wanted.account_id.unwrap_or(ACCOUNT_ID);
         if account_id.len() != 12 || !account_id.bytes().all(|b| b.is_ascii_digit()) {
@@ -80,12 +101,20 @@ impl Installation {
         if !is_region(region) {
             bail!("--region {region}: a region looks like us-east-1");
         }
+        // What an earlier start left on this machine carries the id of that start.
+        let (id, node_id) = known.map_or_else(
+            || (random_id(), NodeId(rand::random()).to_string()),
+            |known| (known.id, known.node_id),
+        );
         let made = Installation {
-            id: random_id(),
+            id,
             account_id: account_id.to_owned(),
             region: region.to_owned(),
-            node_id: NodeId(rand::random()).to_string(),
+            node_id,
             subnet: None,
+            listen: None,
+            served: false,
+            term: first_term(),
         };
         write_json(&path, &made, 0o644)?;
         Ok(made)
@@ -96,16 +125,46 @@ impl Installation {
         read_json(&data.join("installation.json"))
     }
 
-    /// The next start uses the same addresses.
-    pub(crate) fn remember_subnet(&self, data: &Path, subnet: &str) -> Result<()> {
-        if self.subnet.as_deref() == Some(subnet) {
+    /// It serves: the next start uses the same identity and addresses.
+    pub(crate) fn remember(&mut self, data: &Path, subnet: &str, listen: SocketAddr) -> Result<()> {
+        let same =
+            self.served && self.subnet.as_deref() == Some(subnet) && self.listen == Some(listen);
+        if same {
             return Ok(());
         }
-        let known = Installation {
-            subnet: Some(subnet.to_owned()),
+        self.served = true;
+        self.subnet = Some(subnet.to_owned());
+        self.listen = Some(listen);
+        self.write(data)
+    }
+
+    pub(crate) fn write(&self, data: &Path) -> Result<()> {
+        write_json(&data.join("installation.json"), self, 0o644)
+    }
+
+    /// Another installation of the same account and region, on a machine that has this one already.
+    pub(crate) fn beside(&self) -> Installation {
+        Installation {
+            id: random_id(),
+            node_id: NodeId(rand::random()).to_string(),
+            subnet: None,
+            listen: None,
             ..self.clone()
-        };
-        write_json(&data.join("installation.json"), &known, 0o644)
+        }
+    }
+
+    /// As a backup carries it.
+    pub(crate) fn label(&self) -> Result<Vec<u8>> {
+        Ok(serde_json::to_vec(self)?)
+    }
+
+    /// From a backup; one of the first version has none.
+    pub(crate) fn of_label(label: &[u8]) -> Result<Option<Installation>> {
+        if label.is_empty() {
+            return Ok(None);
+        }
+        let known = serde_json::from_slice(label);
+        known.map(Some).context("reading whose backup it is")
     }
 
     fn check(&self, data: &Path, wanted: &Wanted<'_>) -> Result<()> {
@@ -186,23 +245,6 @@ impl Endpoint {
 
     pub(crate) fn find(data: &Path) -> Result<Option<Endpoint>> {
         read_json(&data.join("endpoint"))
-    }
-
-    /// Whether the process that wrote it still serves. A killed one leaves the file, its number may
-    /// be another's by now, and one that its parent has not collected serves nobody.
-    pub(crate) fn is_served(&self) -> bool {
-        if self.pid == std::process::id() {
-            return false;
-        }
-        // "PID (NAME) STATE ...": a name may hold parentheses itself.
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        let Some((head, tail)) = stat.rsplit_once(')') else {
-            return false;
-        };
-        let name = head.split_once('(').map_or("", |(_, name)| name);
-        let own = fs::read_to_string("/proc/self/comm").unwrap_or_default();
-        let ended = tail.trim_start().starts_with(['Z', 'X']);
-        !ended && (name == "windlass" || name == own.trim())
     }
 
     pub(crate) fn remove(data: &Path) {
@@ -291,7 +333,9 @@ mod tests {
             region: Some("eu-west-1"),
             reader: None,
         };
-        let made = Installation::open(dir.path(), &wanted).unwrap();
+        let mut made = Installation::open(dir.path(), &wanted).unwrap();
+        let listen = "127.0.0.1:7737".parse().unwrap();
+        made.remember(dir.path(), "10.77.0.0/16", listen).unwrap();
         let again = Installation::open(dir.path(), &NOTHING).unwrap();
         assert_eq!((&made.id, &made.node_id), (&again.id, &again.node_id));
         assert_eq!(again.scope().region, "eu-west-1");
@@ -311,6 +355,30 @@ mod tests {
             };
             assert!(Installation::open(dir.path(), &wanted).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_start_that_failed_fixes_nothing_but_the_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let wanted = Wanted {
+            account_id: Some("111122223333"),
+            ..NOTHING
+        };
+        let failed = Installation::open(dir.path(), &wanted).unwrap();
+        let made = Installation::open(dir.path(), &NOTHING).unwrap();
+        assert_eq!((&made.id, &made.node_id), (&failed.id, &failed.node_id));
+        assert_eq!((made.account_id.as_str(), made.subnet), (ACCOUNT_ID, None));
+    }
+
+    #[test]
+    fn a_file_of_the_first_release_is_one_that_served() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = r#"{"id":"abcdef","accountId":"111122223333","region":"eu-west-1",
+            "nodeId":"00000000000000000000000000000001","subnet":"10.78.0.0/16"}"#;
+        fs::write(dir.path().join("installation.json"), text).unwrap();
+        let known = Installation::open(dir.path(), &NOTHING).unwrap();
+        assert_eq!((known.served, known.term), (true, 1));
+        assert_eq!(known.account_id, "111122223333");
     }
 
     #[test]

@@ -5,11 +5,14 @@ mod data_folder;
 mod detach;
 mod down;
 mod installation;
+mod listener;
 mod local;
 mod plane;
 mod preflight;
 mod restore;
 mod run_folder;
+mod served;
+mod traces;
 mod up;
 
 use anyhow::{Context, Result};

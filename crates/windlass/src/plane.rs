@@ -18,7 +18,6 @@ use windlass_model::cluster::ContainerInsights;
 use windlass_model::command::{Command, CreateCluster, Request};
 use windlass_model::id::{Name, NodeId};
 use windlass_network::{Network, Subnet, relay};
-use windlass_runtime::Runtime;
 use windlass_runtime::embedded::{self, Embedded};
 use windlass_server::clock::SystemClock;
 use windlass_server::{Handle, Leader, Refused, Stopped};
@@ -27,6 +26,8 @@ use windlass_store::Store;
 
 /// What runs as shim and relay: this very program, even when its file was replaced meanwhile.
 const OWN_PROGRAM: &str = "/proc/self/exe";
+/// What clients mean that name no cluster: it is always there.
+pub(crate) const DEFAULT_CLUSTER: &str = "default";
 /// Shims kept ready, so that a task need not wait for one.
 const SPARE_SHIMS: usize = 3;
 /// Networks kept ready; a task in bridge mode takes one for each container.
@@ -37,9 +38,6 @@ const REPORTS_MAX: usize = 1_024;
 const THROTTLED_PAUSE: Duration = Duration::from_millis(10);
 /// Pause before an agent whose session was ended says hello again.
 const SESSION_PAUSE: Duration = Duration::from_millis(200);
-/// How long the agent's workers may take to end.
-const WORKERS_TIMEOUT: Duration = Duration::from_secs(10);
-const WORKERS_POLL: Duration = Duration::from_millis(10);
 /// How long a lock that is held is tried.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 const LOCK_POLL: Duration = Duration::from_millis(20);
@@ -92,6 +90,8 @@ pub(crate) struct Plane {
     pub(crate) images: windlass_image::Store,
     pub(crate) logs: Logs,
     pub(crate) node: NodeId,
+    /// The address range of tasks.
+    pub(crate) subnet: String,
     /// Answers why the leader ended.
     pub(crate) ended: oneshot::Receiver<Stopped>,
     session: JoinHandle<()>,
@@ -100,10 +100,11 @@ pub(crate) struct Plane {
 impl Plane {
     /// Opens all parts; the agent finds what runs already.
     pub(crate) async fn open(installation: &Installation, choices: &Choices) -> Result<Plane> {
-        let (leader, ended) = open_leader(&choices.data).await?;
+        let (leader, ended) = open_leader(installation, &choices.data).await?;
         let run_dir = installation.run_dir();
-        run_folder::prepare(&run_dir)?;
-        let network = Arc::new(open_network(installation, choices, &run_dir).await?);
+        let epoch = run_folder::prepare(&run_dir)?;
+        let (network, subnet) = open_network(installation, choices, &run_dir).await?;
+        let network = Arc::new(network);
         let runtime = Arc::new(Embedded::new(embedded::Options {
             run_dir: run_dir.join("sandboxes"),
             executable: PathBuf::from(OWN_PROGRAM),
@@ -117,7 +118,7 @@ impl Plane {
         };
         let node = NodeId::from_str(&installation.node_id)?;
         let agent = Agent::open(
-            agent_options(installation, choices, node, run_dir),
+            agent_options(installation, choices, (node, epoch), run_dir),
             runtime.clone(),
             network.clone(),
             Arc::new(Stored::new(images.clone(), pull)),
@@ -135,22 +136,31 @@ impl Plane {
             images,
             logs,
             node,
+            subnet,
             ended,
             session,
         })
     }
 
-    /// Makes the clusters, and this node an instance of each. On a disk that is nearly full those
-    /// of an earlier start are served all the same.
-    pub(crate) async fn join(&self, clusters: &[String]) -> Result<()> {
+    /// Makes this machine a node that is there.
+    pub(crate) async fn connect(&self) -> Result<()> {
         let node = self.agent.node().clone();
         self.ask(Command::NodeConnected(Box::new(node))).await?;
         self.part_from_others().await?;
+        Ok(())
+    }
+
+    /// Makes the clusters and `default`, and this node an instance of each. On a disk that is nearly
+    /// full those of an earlier start are served all the same.
+    pub(crate) async fn join(&self, clusters: &[String]) -> Result<()> {
+        self.connect().await?;
         if let Err(low @ Refused::DiskLow { .. }) = self.leader.room().await {
             eprintln!("warning: {low}; no cluster is made or joined that was not before");
             return Ok(());
         }
-        for cluster in clusters {
+        let default = String::from(DEFAULT_CLUSTER);
+        let others = clusters.iter().filter(|name| **name != default);
+        for cluster in std::iter::once(&default).chain(others) {
             let name = Name::new(cluster).with_context(|| format!("cluster {cluster}"))?;
             self.ask(Command::CreateCluster(new_cluster(name.clone())))
                 .await?;
@@ -185,13 +195,18 @@ impl Plane {
         Ok(())
     }
 
-    /// Tasks of this machine that are not STOPPED.
-    pub(crate) async fn running(&self) -> Result<usize> {
+    /// Tasks that are not STOPPED: of this machine, and of others.
+    pub(crate) async fn running(&self) -> Result<(usize, usize)> {
         let nodes = self.nodes().await?;
-        let own = nodes.iter().filter(|view| view.node.id == self.node);
-        Ok(own
-            .map(|view| usize::try_from(view.tasks).unwrap_or(usize::MAX))
-            .sum())
+        let of = |own: bool| {
+            let nodes = nodes
+                .iter()
+                .filter(|view| (view.node.id == self.node) == own);
+            nodes
+                .map(|view| usize::try_from(view.tasks).unwrap_or(usize::MAX))
+                .sum()
+        };
+        Ok((of(true), of(false)))
     }
 
     async fn nodes(&self) -> Result<Vec<NodeView>> {
@@ -203,9 +218,33 @@ impl Plane {
 
     /// Ends the parts; tasks go on.
     pub(crate) async fn close(self) -> Result<()> {
+        let (_, _, closing) = self.end_agent().await;
+        closing.close().await
+    }
+
+    /// Ends the agent, and gives what it worked with. The leader still holds the data folder, so
+    /// that nobody else begins while things are put away.
+    pub(crate) async fn end_agent(self) -> (Arc<Network>, Arc<Embedded>, Closing) {
         self.session.abort();
         // An aborted session holds the agent until it is polled once more.
         let _ = self.session.await;
+        let closing = Closing {
+            leader: self.leader,
+            ended: self.ended,
+        };
+        (self.network, self.runtime, closing)
+    }
+}
+
+/// What is left to end.
+pub(crate) struct Closing {
+    leader: Handle,
+    ended: oneshot::Receiver<Stopped>,
+}
+
+impl Closing {
+    /// Ends the leader, and with it the hold on the data folder.
+    pub(crate) async fn close(self) -> Result<()> {
         self.leader.stop();
         match self.ended.await {
             Ok(Stopped::Asked) | Err(_) => Ok(()),
@@ -229,13 +268,27 @@ fn open_store(dir: &Path) -> Result<windlass_store::Embedded, windlass_store::Er
 }
 
 /// The leader on a thread of its own.
-async fn open_leader(data: &Path) -> Result<(Handle, oneshot::Receiver<Stopped>)> {
-    let dir = data.join("store");
+async fn open_leader(
+    installation: &Installation,
+    data: &Path,
+) -> Result<(Handle, oneshot::Receiver<Stopped>)> {
+    let (served, term) = (installation.served, installation.term);
+    let data = data.to_owned();
     let opened = tokio::task::spawn_blocking(move || {
-        let store: Box<dyn Store> = Box::new(open_store(&dir)?);
+        let dir = data.join("store");
+        // Looked at before it is opened, which would make one.
+        if served && !windlass_store::Embedded::exists(&dir) {
+            return Err(lost(&data));
+        }
+        let store = open_store(&dir)?;
+        if served && store.is_new() {
+            return Err(lost(&data));
+        }
+        let store: Box<dyn Store> = Box::new(store);
         Leader::open(windlass_server::Options {
             store,
             clock: Box::new(SystemClock::new()),
+            term,
         })
         .map_err(anyhow::Error::from)
     });
@@ -250,28 +303,35 @@ async fn open_leader(data: &Path) -> Result<(Handle, oneshot::Receiver<Stopped>)
     Ok((handle, ended))
 }
 
+/// An empty region must not be served where there was another: its tasks would be ended as unknown.
+fn lost(data: &Path) -> anyhow::Error {
+    let data = data.display();
+    anyhow!(
+        "{data} has served before, and the store in {data}/store is gone or empty: bring it back, \
+         or run `windlass restore BACKUP --data {data}` after moving {data}/store away; to begin \
+         anew instead, run `windlass down --data {data}` and use another folder"
+    )
+}
+
 /// On the chosen range, the one used before, or the first that the host does not use.
 async fn open_network(
     installation: &Installation,
     choices: &Choices,
     run_dir: &Path,
-) -> Result<Network> {
+) -> Result<(Network, String)> {
     let chosen = choices
         .subnet
         .clone()
         .or_else(|| installation.subnet.clone());
     if let Some(subnet) = chosen {
         let network = try_network(installation, run_dir, &subnet).await?;
-        installation.remember_subnet(&choices.data, &subnet)?;
-        return network.context("opening the tasks' network");
+        let network = network.context("opening the tasks' network")?;
+        return Ok((network, subnet));
     }
     let mut refused = None;
     for subnet in SUBNETS {
         match try_network(installation, run_dir, subnet).await? {
-            Ok(network) => {
-                installation.remember_subnet(&choices.data, subnet)?;
-                return Ok(network);
-            }
+            Ok(network) => return Ok((network, subnet.to_owned())),
             Err(err @ windlass_network::Error::SubnetOverlap { .. }) => refused = Some(err),
             Err(err) => return Err(err).context("opening the tasks' network"),
         }
@@ -307,7 +367,7 @@ async fn open_images(data: &Path) -> Result<windlass_image::Store> {
 fn agent_options(
     installation: &Installation,
     choices: &Choices,
-    node: NodeId,
+    (node, epoch): (NodeId, u128),
     run_dir: PathBuf,
 ) -> windlass_agent::Options {
     windlass_agent::Options {
@@ -317,6 +377,7 @@ fn agent_options(
             availability_zone: format!("{}a", installation.region),
             address: choices.address.clone(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            epoch,
             attributes: Vec::new(),
         },
         region: installation.region.clone(),
@@ -368,52 +429,5 @@ fn new_cluster(name: Name) -> CreateCluster {
         capacity_providers: Vec::new(),
         default_strategy: Vec::new(),
         namespace: None,
-    }
-}
-
-/// Every sandbox that is left ends, and everything on the machine that carries the installation's
-/// name goes. For `down`.
-pub(crate) async fn remove_traces(plane: Plane, installation: &Installation) -> Result<()> {
-    let mut faults = Vec::new();
-    for sandbox in plane.runtime.list().await? {
-        if let Err(errors) = plane.runtime.remove_sandbox(&sandbox.id).await {
-            faults.extend(errors.iter().map(ToString::to_string));
-        }
-    }
-    let network = plane.network.clone();
-    let runtime = plane.runtime.clone();
-    plane.close().await?;
-    drop(runtime);
-    match sole(network).await {
-        Some(network) => {
-            if let Err(err) = network.down().await {
-                faults.push(err.to_string());
-            }
-        }
-        None => faults.push("the network is still in use by the agent".into()),
-    }
-    let left = windlass_runtime::start::remove_cgroups(&installation.cgroup());
-    faults.extend(left.iter().map(ToString::to_string));
-    let run_dir = installation.run_dir();
-    if let Err(err) = run_folder::remove(&run_dir) {
-        faults.push(format!("removing {}: {err}", run_dir.display()));
-    }
-    if faults.is_empty() {
-        return Ok(());
-    }
-    bail!("some of it is still there:\n- {}", faults.join("\n- "));
-}
-
-/// The network once nobody else holds it: the agent's workers end after the agent, each at its
-/// next pause.
-async fn sole(mut network: Arc<Network>) -> Option<Network> {
-    let asked = Instant::now();
-    loop {
-        network = match Arc::try_unwrap(network) {
-            Ok(network) => return Some(network),
-            Err(_) if asked.elapsed() > WORKERS_TIMEOUT => return None,
-            Err(network) => network,
-        };
-        tokio::time::sleep(WORKERS_POLL).await;
     }
 }

@@ -1,22 +1,32 @@
 //! What a machine must have before `windlass up` begins, each fault with its mend.
 
 use crate::data_folder;
-use anyhow::{Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use std::fs;
 use std::path::Path;
 
 /// The first with mount_setattr, by which a shim seals its executable.
 const KERNEL_MIN: (u32, u32) = (5, 12);
 
-/// Checks all, and tells all that is wrong at once.
-pub(crate) fn check(data: &Path) -> Result<()> {
+/// Checks all, and tells all that is wrong at once. `is_new` says that nothing was served from the
+/// folder yet; `not_bound` why the API's address could not be had.
+pub(crate) fn check(data: &Path, is_new: bool, not_bound: Option<&Error>) -> Result<()> {
+    let folder = data_folder::prepare(data);
+    // One that serves already starts on a full disk too: it has set room aside.
+    let disk = match (&folder, is_new) {
+        (Ok(()), true) => disk(data),
+        _ => Ok(()),
+    };
     let faults: Vec<String> = [
         root(),
         kernel(),
         cgroups(),
         nftables(),
+        forwarding(),
         overlay(),
-        data_folder::prepare(data),
+        folder,
+        disk,
+        not_bound.map_or(Ok(()), |err| Err(anyhow!("{err:#}"))),
     ]
     .into_iter()
     .filter_map(Result::err)
@@ -70,7 +80,7 @@ fn cgroups() -> Result<()> {
             missing.join(", ")
         );
     }
-    let missing: Vec<&str> = ["cpu", "memory", "pids", "devices", "freezer"]
+    let missing: Vec<&str> = ["cpu", "cpuset", "memory", "pids", "devices", "freezer"]
         .into_iter()
         .filter(|wanted| {
             !Path::new("/sys/fs/cgroup")
@@ -89,13 +99,47 @@ fn cgroups() -> Result<()> {
     );
 }
 
+/// Asks for the tables, by which a kernel that has them as a module loads it.
 fn nftables() -> Result<()> {
-    // The kernel part alone is used; a module may load at the first use.
-    let built_in = fs::read_to_string("/proc/net/netfilter/nf_log").is_ok();
-    if built_in || Path::new("/proc/sys/net/netfilter").exists() {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(()); // Only root may ask.
+    }
+    windlass_network::check_kernel()
+        .context("the kernel has no nf_tables: load it with `modprobe nf_tables`")
+}
+
+/// Packets of tasks are forwarded; it is turned on while tasks are served.
+fn forwarding() -> Result<()> {
+    let path = "/proc/sys/net/ipv4/ip_forward";
+    let is_on = fs::read_to_string(path).is_ok_and(|text| text.trim() == "1");
+    let may_turn_on = || fs::OpenOptions::new().write(true).open(path);
+    if is_on || !rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    bail!("the kernel has no netfilter: load it with `modprobe nf_tables`");
+    may_turn_on().map(drop).with_context(|| {
+        format!(
+            "{path} is 0 and cannot be changed from here: turn forwarding on outside, with \
+             `sysctl -w net.ipv4.ip_forward=1`"
+        )
+    })
+}
+
+/// Room for the reserve, below which nothing may be added, and for what is set aside.
+fn disk(data: &Path) -> Result<()> {
+    let need = windlass_store::limits::RESERVE_BYTES + windlass_store::limits::BALLAST_BYTES;
+    let stat = rustix::fs::statvfs(data)
+        .with_context(|| format!("asking for the free space of {}", data.display()))?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if free >= need {
+        return Ok(());
+    }
+    bail!(
+        "the disk of {} has {} MiB free, and {} MiB are needed to begin: free some space, or choose \
+         a folder on another disk with --data",
+        data.display(),
+        free >> 20,
+        need >> 20
+    );
 }
 
 /// Asks for the file system, by which a kernel that has it as a module loads it.

@@ -15,19 +15,33 @@ const RAMFS_MAGIC: u64 = 0x8584_58f6;
 /// Makes the folder, in memory: where `/run` is a disk's, a file system of its own is mounted on it.
 /// One that holds something already stays as it is, because sandboxes of an earlier server may be
 /// found by what lies in it.
-pub(crate) fn prepare(dir: &Path) -> Result<()> {
+///
+/// Returns the folder's epoch: a number drawn when it was made, so that one that was emptied is told
+/// from one that was not. 0 where an earlier release made it.
+pub(crate) fn prepare(dir: &Path) -> Result<u128> {
     make_private(dir)?;
     let shown = dir.display();
     let is_empty = fs::read_dir(dir)
         .with_context(|| format!("reading {shown}"))?
         .next()
         .is_none();
-    if is_in_memory(dir).with_context(|| format!("reading {shown}"))? || !is_empty {
-        return Ok(());
+    let path = dir.join("epoch");
+    if !is_empty {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        return Ok(u128::from_str_radix(text.trim(), 16).unwrap_or(0));
     }
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount("windlass", dir, "tmpfs", flags, c"mode=0700")
-        .with_context(|| format!("mounting a tmpfs on {shown}, which is on a disk"))
+    if !is_in_memory(dir).with_context(|| format!("reading {shown}"))? {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        mount("windlass", dir, "tmpfs", flags, c"mode=0700")
+            .with_context(|| format!("mounting a tmpfs on {shown}, which is on a disk"))?;
+    }
+    let epoch: u128 = rand::random();
+    // Whole or not at all: half a number would be another one.
+    let draft = dir.join("epoch.draft");
+    fs::write(&draft, format!("{epoch:032x}\n"))
+        .and_then(|()| fs::rename(&draft, &path))
+        .with_context(|| format!("writing {}", path.display()))?;
+    Ok(epoch)
 }
 
 /// Removes the folder with all that is in it.
@@ -60,14 +74,16 @@ mod tests {
         fs::create_dir(&used).unwrap();
         fs::write(used.join("of an earlier server"), "").unwrap();
         let before = is_in_memory(above.path()).unwrap();
-        prepare(&new).unwrap();
-        prepare(&used).unwrap();
+        let epoch = prepare(&new).unwrap();
+        assert_eq!(prepare(&used).unwrap(), 0);
         assert!(is_in_memory(&new).unwrap());
         assert_eq!(is_in_memory(&used).unwrap(), before);
         // Again, as after a kill: what lies there is still seen.
         fs::write(new.join("kept"), "").unwrap();
-        prepare(&new).unwrap();
+        assert_eq!(prepare(&new).unwrap(), epoch);
         assert!(new.join("kept").exists());
+        remove(&new).unwrap();
+        assert_ne!(prepare(&new).unwrap(), epoch);
         for dir in [new, used] {
             remove(&dir).unwrap();
             assert!(!dir.exists());

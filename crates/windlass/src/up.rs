@@ -2,32 +2,32 @@
 
 use crate::data_folder::make_private;
 use crate::installation::{Credentials, Endpoint, Installation, Wanted, page_key};
+use crate::listener;
 use crate::local::LocalMachine;
-use crate::plane::{Choices, Plane};
+use crate::plane::{Choices, DEFAULT_CLUSTER, Plane};
 use crate::preflight;
+use crate::served::server_of;
+use crate::traces::remove_traces;
 use anyhow::{Context, Result, anyhow, bail};
-use std::io::ErrorKind::AddrInUse;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use windlass_api::{AccessKey, Keys};
 use windlass_server::Stopped;
 
-/// How long an address that is in use is tried.
-const BIND_TIMEOUT: Duration = Duration::from_secs(1);
-const BIND_POLL: Duration = Duration::from_millis(20);
-
 /// What the command line says.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) choices: Choices,
-    pub(crate) listen: SocketAddr,
+    /// The address of the last start, or the usual one, when none is chosen.
+    pub(crate) listen: Option<SocketAddr>,
     pub(crate) account_id: Option<String>,
     pub(crate) region: Option<String>,
-    /// Clusters to make and join.
+    /// Clusters to make and join beside `default`.
     pub(crate) clusters: Vec<String>,
     /// The user behind sudo.
     pub(crate) reader: Option<(u32, u32)>,
@@ -36,25 +36,21 @@ pub(crate) struct Options {
 /// Serves until a signal, or until the control plane cannot go on.
 pub(crate) async fn run(options: Options) -> Result<()> {
     let data = options.choices.data.clone();
-    preflight::check(&data)?;
     refuse_second(&data)?;
+    let (listener, listen) = prepare(&data, options.listen).await?;
     survive_pressure();
+    raise_open_files();
     let wanted = Wanted {
         account_id: options.account_id.as_deref(),
         region: options.region.as_deref(),
         reader: options.reader,
     };
-    let installation = Installation::open(&data, &wanted)?;
+    let mut installation = Installation::open(&data, &wanted)?;
     let credentials = Credentials::open(&data, &wanted)?;
-    let listener = bind(options.listen).await.with_context(|| {
-        format!(
-            "listening on {}: choose another address with --listen",
-            options.listen
-        )
-    })?;
     let address = listener.local_addr()?;
     let mut plane = Plane::open(&installation, &options.choices).await?;
     plane.join(&options.clusters).await?;
+    installation.remember(&data, &plane.subnet, listen)?;
     let upload_dir = data.join("uploads");
     clear(&upload_dir)?;
     let (stop, stopped) = watch::channel(false);
@@ -77,6 +73,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
             user: String::from("windlass"),
         }]),
         page_key: page_key(&data)?,
+        backup_label: installation.label()?,
     };
     // Before anybody may know that it serves: who asks it to end then must be heard.
     let mut signals = Signals::new()?;
@@ -105,11 +102,24 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     };
     let served = served.context("the front door ended")?;
     if end.is_ok() {
-        say_what_goes_on(&plane, &options).await;
-        plane.close().await?;
+        leave(plane, &installation, &options).await?;
     }
     served.context("the front door ended")?;
     end
+}
+
+/// Takes the address that is chosen, or that of the last start, and looks whether the machine can
+/// run tasks. Returns the listener, and where it was asked to listen.
+async fn prepare(data: &Path, chosen: Option<SocketAddr>) -> Result<(TcpListener, SocketAddr)> {
+    let known = Installation::find(data)?;
+    let listen = match chosen.or(known.as_ref().and_then(|known| known.listen)) {
+        Some(listen) => listen,
+        None => windlass_cli::LISTEN_DEFAULT.parse()?,
+    };
+    let listener = listener::bind(listen).await;
+    let is_new = known.is_none_or(|known| !known.served);
+    preflight::check(data, is_new, listener.as_ref().err())?;
+    Ok((listener?, listen))
 }
 
 /// When the machine runs out of memory, the kernel ends tasks before what manages them. Containers
@@ -120,26 +130,27 @@ fn survive_pressure() {
     }
 }
 
-/// A server that was killed while it started a process leaves its listener to that process until it
-/// executes its program, so an address that is in use is tried again for a moment.
-async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let asked = Instant::now();
-    loop {
-        match TcpListener::bind(address).await {
-            Err(err) if err.kind() == AddrInUse && asked.elapsed() < BIND_TIMEOUT => {
-                tokio::time::sleep(BIND_POLL).await;
-            }
-            bound => return bound,
-        }
+/// Each connection, container and shim takes some, and shells give few by habit. Containers have
+/// limits of their own.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(err) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%err, "the limit of open files stays as it is");
     }
 }
 
 /// A second `up` on the same data says which process serves it.
-pub(crate) fn refuse_second(data: &std::path::Path) -> Result<()> {
-    let Some(endpoint) = Endpoint::find(data)? else {
+pub(crate) fn refuse_second(data: &Path) -> Result<()> {
+    // One that was killed and one that is about to serve hold the lock for a moment: the store's
+    // own lock decides about those.
+    let (Some(server), Some(endpoint)) = (server_of(data)?, Endpoint::find(data)?) else {
         return Ok(());
     };
-    if endpoint.is_served() {
+    if server.pid == Some(endpoint.pid) && endpoint.pid != std::process::id() {
         bail!(
             "{} is served already, at {} by process {}; stop it first, or use another --data",
             data.display(),
@@ -151,7 +162,7 @@ pub(crate) fn refuse_second(data: &std::path::Path) -> Result<()> {
 }
 
 /// Uploads of a process that was killed are nobody's.
-fn clear(dir: &std::path::Path) -> Result<()> {
+fn clear(dir: &Path) -> Result<()> {
     match std::fs::remove_dir_all(dir) {
         Err(err) if err.kind() != std::io::ErrorKind::NotFound => {
             return Err(err).with_context(|| format!("emptying {}", dir.display()));
@@ -169,7 +180,10 @@ fn announce(options: &Options, installation: &Installation, endpoint: &Endpoint)
         "  account   {} in {}",
         installation.account_id, installation.region
     );
-    eprintln!("  cluster   {}", options.clusters.join(", "));
+    let mut clusters = vec![DEFAULT_CLUSTER];
+    let others = options.clusters.iter().map(String::as_str);
+    clusters.extend(others.filter(|name| *name != DEFAULT_CLUSTER));
+    eprintln!("  cluster   {}", clusters.join(", "));
     eprintln!("  data      {data}");
     eprintln!("next, in another terminal:");
     eprintln!("  eval \"$(windlass env --data {data})\"");
@@ -206,18 +220,25 @@ async fn wait(signals: &mut Signals, plane: &mut Plane) -> Result<()> {
     }
 }
 
-async fn say_what_goes_on(plane: &Plane, options: &Options) {
-    let Ok(running) = plane.running().await else {
-        return;
+/// Ends the parts and says what goes on. Where nothing does, nothing is left on the machine either.
+async fn leave(plane: Plane, installation: &Installation, options: &Options) -> Result<()> {
+    let Ok((running, _)) = plane.running().await else {
+        return plane.close().await;
     };
+    if running == 0 {
+        if let Err(err) = remove_traces(plane, installation).await {
+            eprintln!("warning: {err:#}");
+        }
+        eprintln!("windlass stopped; no task is running");
+        return Ok(());
+    }
+    plane.close().await?;
     let data = options.choices.data.display();
     match running {
-        0 => eprintln!("windlass stopped; no task is running"),
         1 => eprintln!("windlass stopped; 1 task keeps running"),
         n => eprintln!("windlass stopped; {n} tasks keep running"),
     }
-    if running > 0 {
-        eprintln!("  windlass up --data {data}      manages them again");
-        eprintln!("  windlass down --data {data}    stops them and leaves nothing");
-    }
+    eprintln!("  windlass up --data {data}      manages them again");
+    eprintln!("  windlass down --data {data}    stops them and leaves nothing");
+    Ok(())
 }

@@ -59,6 +59,8 @@ pub(crate) fn assignment(number: u128, mode: NetworkMode, text: &str) -> Assignm
         definition: Arc::new(definition),
         desired: Desired::Running,
         stop: None,
+        restored: false,
+        reported: 0,
     }
 }
 

@@ -9,15 +9,12 @@ use windlass_model::resources::Protocol;
 use windlass_model::status::{AttachmentStatus, ContainerStatus, TaskStatus};
 use windlass_model::stop::{ReasonName, Stop, StopCode, StopReason};
 use windlass_runtime::spec::{Exit, Oom, StartError};
-use windlass_session::{Mark, ToAgent};
+use windlass_session::{Assignment, Mark, ToAgent};
 
 type Definition = windlass_model::container::ContainerDefinition;
 
 /// The task with its first container changed.
-fn with(
-    mut task: windlass_session::Assignment,
-    change: impl FnOnce(&mut Definition),
-) -> windlass_session::Assignment {
+fn with(mut task: Assignment, change: impl FnOnce(&mut Definition)) -> Assignment {
     let mut definition = (*task.definition).clone();
     change(&mut definition.template.containers[0]);
     task.definition = definition.into();
@@ -249,6 +246,43 @@ async fn an_older_mark_is_refused_and_a_missing_task_is_only_named() {
             .iter()
             .all(|o| o.task != task.spec.id || o.status == TaskStatus::Running)
     );
+}
+
+/// A restore raises the term: its turns are older, and still the newest word. What the restored
+/// state has and this node does not may have run and ended here.
+#[tokio::test]
+async fn a_restored_state_is_followed_and_starts_nothing_again() {
+    let world = World::new();
+    let mut node = world.agent().await;
+    let known = assignment(1, NetworkMode::Host, "web!");
+    node.assign(500, vec![known.clone()]).await;
+    node.until_status(TaskStatus::Running).await;
+    let restored = |number| Assignment {
+        restored: true,
+        ..assignment(number, NetworkMode::Host, "web!")
+    };
+    node.send(ToAgent::Full {
+        mark: Mark { term: 2, turn: 3 },
+        assignments: vec![restored(1), restored(2)],
+    })
+    .await;
+    let end = node
+        .until(|o| o.task.0 == 2 && o.status == TaskStatus::Stopped)
+        .await;
+    assert_eq!(end.stop.unwrap().reason, StopReason::LostByNode);
+    assert_eq!(world.starts().len(), 1, "{:?}", world.starts());
+    // The old leader's word no longer counts.
+    node.assign(501, vec![stopped(&known)]).await;
+    let new = assignment(3, NetworkMode::Host, "web!");
+    node.send(ToAgent::Full {
+        mark: Mark { term: 2, turn: 4 },
+        assignments: vec![restored(1), new],
+    })
+    .await;
+    node.until(|o| o.task.0 == 3 && o.status == TaskStatus::Running)
+        .await;
+    let mut of_known = node.seen.iter().filter(|o| o.task == known.spec.id);
+    assert_eq!(of_known.next_back().unwrap().status, TaskStatus::Running);
 }
 
 #[tokio::test]

@@ -58,6 +58,7 @@ impl World {
             availability_zone: "eu-central-1a".into(),
             address: "192.0.2.1".into(),
             agent_version: "0".into(),
+            epoch: 0,
             attributes: Vec::new(),
         };
         let options = Options {

@@ -80,6 +80,7 @@ impl Machine {
             availability_zone: "eu-central-1a".into(),
             address: "192.0.2.1".into(),
             agent_version: "0".into(),
+            epoch: 0,
             attributes: Vec::new(),
         };
         let options = Options {

@@ -33,6 +33,7 @@ const PIECE_BYTES: usize = 256 << 10;
 pub(super) async fn backup(call: &Call<'_>) -> Result<Answer, ApiError> {
     let view = call.door.leader.snapshot().await;
     let view = view.map_err(|refused| api_error(call.scope(), refused))?;
+    let label = call.door.backup_label.clone();
     let (pieces, receiver) = mpsc::channel(BACKUP_PIECES);
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let made_ms = since.map_or(0, |since| {
@@ -43,7 +44,7 @@ pub(super) async fn backup(call: &Call<'_>) -> Result<Answer, ApiError> {
             pieces: pieces.clone(),
             buffer: Vec::new(),
         };
-        let written = Handle::backup(view.as_ref(), made_ms, &mut writer)
+        let written = Handle::backup(view.as_ref(), made_ms, &label, &mut writer)
             .map_err(|refused| std::io::Error::other(refused.to_string()))
             .and_then(|_| writer.flush());
         if let Err(err) = written {

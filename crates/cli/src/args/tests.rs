@@ -37,8 +37,9 @@ fn every_verb_has_examples() {
 fn up_has_defaults_and_takes_lists() {
     let Verb::Up(up) = verb("up") else { panic!() };
     assert_eq!(
-        (up.listen.to_string().as_str(), up.clusters.as_slice()),
-        (LISTEN_DEFAULT, &["default".to_owned()][..])
+        (up.listen, up.clusters.as_slice()),
+        (None, &[] as &[String]),
+        "kept from the start before, and beside `default`"
     );
     assert_eq!(
         (up.cpu_overcommit, up.detach, up.reserve_memory),

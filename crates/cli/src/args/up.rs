@@ -1,6 +1,5 @@
 //! The verbs that need the machine: their arguments alone, the executable does them.
 
-use super::LISTEN_DEFAULT;
 use clap::Args;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,16 +10,17 @@ const UP_EXAMPLES: &str = "\
 Examples:
   sudo windlass up                                       until Ctrl-C; tasks run on afterwards
   sudo windlass up --detach --data /srv/windlass
-  sudo windlass up --cluster default,batch --reserve-memory 1024
+  sudo windlass up --cluster batch,ci --reserve-memory 1024
   sudo windlass up --registry-mirror docker.io=mirror.example.com:5000";
 
 /// Serve the ECS API here and run tasks on this machine.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = UP_EXAMPLES)]
 pub struct UpArgs {
-    /// Address and port of the API. Other machines reach it only when it is not loopback.
-    #[arg(long, value_name = "ADDR", default_value = LISTEN_DEFAULT)]
-    pub listen: SocketAddr,
+    /// Address and port of the API, kept for later starts. Other machines reach it only when it is
+    /// not loopback [default: 127.0.0.1:7737].
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
     /// Return once the API serves, and leave the server running.
     #[arg(long)]
     pub detach: bool,
@@ -30,13 +30,8 @@ pub struct UpArgs {
     /// Region in ARNs. Fixed at the first start [default: us-east-1].
     #[arg(long, value_name = "REGION")]
     pub region: Option<String>,
-    /// Clusters in which this machine is a container instance, separated by commas.
-    #[arg(
-        long = "cluster",
-        value_name = "NAME",
-        value_delimiter = ',',
-        default_value = "default"
-    )]
+    /// Clusters beside `default` in which this machine is a container instance, separated by commas.
+    #[arg(long = "cluster", value_name = "NAME", value_delimiter = ',')]
     pub clusters: Vec<String>,
     /// Promise the processors so many times over.
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = overcommit)]

@@ -154,7 +154,12 @@ fn reports_of_strangers_are_answered_with_a_stop() {
             task
         }
     );
-    assert!(matches!(&decision.effects[1], Effect::Stop { task, .. } if *task == unknown));
+    assert!(
+        matches!(&decision.effects[1], Effect::Stop { task, stop, .. }
+            if *task == unknown && stop.reason == StopReason::NotInState)
+    );
+    // Nothing else will ever say why it ended.
+    assert_eq!(decision.history[0].subject, format!("task/{unknown}"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Opening and taking down: what happens once per installation.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -8,11 +8,14 @@ use rustix::fs::FlockOperation;
 
 use super::{Sandbox, State};
 use crate::error::{Error, Result, Trying};
-use crate::firewall::{Firewall, Scope};
+use crate::firewall::{self, Firewall, Scope};
 use crate::forwarding::Forwarding;
 use crate::kernel::{self, Kernel};
 use crate::link;
+use crate::namespace::Folder;
+use crate::netlink::Socket;
 use crate::options::{Existing, Installation, Options, Subnet};
+use crate::relay;
 
 /// Opens the kernel's side: checks the range, makes the bridge, puts the rules in place.
 pub(super) fn open_kernel(
@@ -74,16 +77,17 @@ fn adopt(existing: &Existing, state: &mut State, firewall: &mut Firewall) -> Res
     Ok(())
 }
 
-/// Deletes links, bridge and rules, and goes on when something fails.
+/// Deletes links, bridge and rules, all by name, and goes on when something fails.
 pub(super) fn take_down(
-    kernel: &mut Kernel,
-    link_prefix: &str,
-    bridge: &str,
+    route: &Socket,
+    netfilter: &Socket,
+    installation: &Installation,
     forwarding: &Forwarding,
 ) -> Vec<Error> {
+    let (link_prefix, bridge) = (installation.link_prefix(), installation.bridge());
     let mut errors = Vec::new();
     let looking = || "look at this machine's links".to_owned();
-    let links = match link::list(&kernel.route).trying(looking) {
+    let links = match link::list(route).trying(looking) {
         Ok(links) => links,
         Err(error) => {
             errors.push(error);
@@ -92,9 +96,9 @@ pub(super) fn take_down(
     };
     for link in links
         .iter()
-        .filter(|link| link.name.starts_with(link_prefix))
+        .filter(|link| link.name.starts_with(&link_prefix))
     {
-        let deleted = link::delete(&kernel.route, link.index);
+        let deleted = link::delete(route, link.index);
         errors.extend(
             deleted
                 .trying(|| format!("delete link {}", link.name))
@@ -104,11 +108,42 @@ pub(super) fn take_down(
     let others = |link: &link::Link| link.kind.as_deref() == Some("bridge") && link.name != bridge;
     // Before the rules, which keep the door shut while forwarding is on.
     errors.extend(forwarding.restore(links.iter().any(others)).err());
-    let deleted = link::delete(&kernel.route, kernel.bridge);
-    errors.extend(deleted.trying(|| format!("delete bridge {bridge}")).err());
-    let removed = kernel.firewall.remove(&kernel.netfilter);
+    if let Some(own) = links.iter().find(|link| link.name == bridge) {
+        let deleted = link::delete(route, own.index);
+        errors.extend(deleted.trying(|| format!("delete bridge {bridge}")).err());
+    }
+    let removed = firewall::remove(installation, netfilter);
     errors.extend(removed.trying(|| "remove the firewall rules".into()).err());
     errors
+}
+
+/// Everything that carries an installation's name, where its network cannot be opened: namespaces,
+/// links, rules, bridge.
+pub(super) fn remove_by_name(installation: &Installation, run_dir: &Path) -> Result<Vec<Error>> {
+    let _lock = lock(run_dir)?;
+    let folder = Folder::open(run_dir)?;
+    let forwarding = Forwarding::look(run_dir)?;
+    let (route, netfilter) = kernel::sockets()?;
+    let mut errors = Vec::new();
+    let relay = relay::end(run_dir);
+    errors.extend(
+        relay
+            .trying(|| "end the relay of published ports".into())
+            .err(),
+    );
+    for name in folder.names()? {
+        errors.extend(folder.remove(&name).err());
+    }
+    errors.extend(take_down(&route, &netfilter, installation, &forwarding));
+    errors.extend(folder.close().err());
+    let path = lock_path(run_dir);
+    let removed = std::fs::remove_file(&path);
+    errors.extend(
+        removed
+            .trying(|| format!("remove {}", path.display()))
+            .err(),
+    );
+    Ok(errors)
 }
 
 fn link_address(installation: &Installation, subnet: Subnet, name: &str) -> Option<Ipv4Addr> {
@@ -120,6 +155,12 @@ fn link_address(installation: &Installation, subnet: Subnet, name: &str) -> Opti
 /// The file that keeps a second agent out.
 pub(super) fn lock_path(run_dir: &Path) -> PathBuf {
     run_dir.join("network.lock")
+}
+
+/// Whether an agent of the installation with this folder runs: it holds the lock.
+pub fn is_open(run_dir: &Path) -> bool {
+    let lock = File::open(lock_path(run_dir));
+    lock.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// Keeps a second agent of the installation out, until this process ends.

@@ -41,6 +41,31 @@ fn down_leaves_nothing() {
 }
 
 #[test]
+fn what_carries_the_name_is_removed_without_opening_the_network() {
+    on_machine(|machine| async move {
+        std::fs::create_dir(machine.folder.path().join("test")).expect("folder");
+        let before = traces(&machine);
+        let options = machine.options("test");
+        let network = machine.network().await;
+        let web = Task::start(&network, "web", &[80]).await;
+        network.create_namespace("none").await.expect("namespace");
+        let remove = || Network::remove(options.installation.clone(), options.run_dir.clone());
+        let refused = remove().await;
+        assert!(matches!(refused, Err(Error::Locked { .. })), "{refused:?}");
+        drop(web);
+        drop(network);
+        // The network's tasks end with it, each at its next pause.
+        while let Err(Error::Locked { .. }) = remove().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(traces(&machine), before);
+        // A range that overlaps is no hindrance, and neither is that nothing is there.
+        remove().await.expect("nothing is left to remove");
+        assert_eq!(traces(&machine), before);
+    });
+}
+
+#[test]
 fn two_installations_do_not_disturb_each_other() {
     on_machine(|machine| async move {
         let network = machine.network().await;

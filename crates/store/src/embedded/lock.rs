@@ -37,13 +37,41 @@ impl Lock {
     }
 }
 
+/// The process that holds a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its id, where it left one.
+    pub pid: Option<u32>,
+    /// Its name; empty when it left none.
+    pub name: String,
+}
+
+/// Who serves the store of a folder, if anybody does. The lock tells: it ends with its process, and
+/// cannot mean another one. Whoever takes it meanwhile should try again for a moment.
+///
+/// # Errors
+/// [`Error::Io`] when the lock cannot be read.
+pub fn holder(dir: &Path) -> Result<Option<Holder>, Error> {
+    let path = dir.join("lock");
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(Error::io("open the lock", &path)(source)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(read_holder(&mut file))),
+        Err(TryLockError::Error(source)) => Err(Error::io("look at the lock", &path)(source)),
+    }
+}
+
 fn own_name() -> String {
     std::fs::read_to_string("/proc/self/comm")
         .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
 }
 
 /// The holder may have been killed between taking the lock and writing its id; say what is known.
-fn in_use(dir: &Path, file: &mut File) -> Error {
+fn read_holder(file: &mut File) -> Holder {
     let mut text = String::new();
     let read = file
         .seek(SeekFrom::Start(0))
@@ -52,6 +80,14 @@ fn in_use(dir: &Path, file: &mut File) -> Error {
         (Ok(_), Some((pid, name))) => (pid.parse().ok(), name),
         _ => (None, ""),
     };
+    Holder {
+        pid,
+        name: name.to_owned(),
+    }
+}
+
+fn in_use(dir: &Path, file: &mut File) -> Error {
+    let Holder { pid, name } = read_holder(file);
     let process = match pid {
         Some(pid) => format!("process {pid} ({name})"),
         None => "another process".to_owned(),

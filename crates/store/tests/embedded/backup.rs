@@ -8,13 +8,18 @@ use windlass_store::{Error, Store as _, backup};
 use crate::workload::{ANY_ROOM, Content, assert_same, batch, fill, open};
 
 const TURNS: u64 = 200;
+const LABEL: &[u8] = b"who wrote it";
+
+fn restore(bytes: &[u8], dir: &Path) -> Result<(backup::Summary, Vec<u8>), Error> {
+    backup::restore(&mut &*bytes, dir, ANY_ROOM, &mut |_, value| Ok(value))
+}
 
 fn backup_of(turns: u64) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path()).unwrap();
     fill(&mut store, 1..=turns);
     let mut bytes = Vec::new();
-    backup::write(&*store.snapshot().unwrap(), 42, &mut bytes).unwrap();
+    backup::write(&*store.snapshot().unwrap(), 42, LABEL, &mut bytes).unwrap();
     bytes
 }
 
@@ -30,7 +35,8 @@ fn a_restored_store_equals_the_one_that_was_backed_up_and_goes_on() {
     let bytes = backup_of(TURNS);
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("restored");
-    let summary = backup::restore(&mut bytes.as_slice(), &dir, ANY_ROOM).unwrap();
+    let (summary, label) = restore(&bytes, &dir).unwrap();
+    assert_eq!(label, LABEL);
     let expected = Content::after(TURNS);
     assert_eq!((summary.turn, summary.made_ms), (TURNS, 42));
     assert_eq!(
@@ -59,7 +65,7 @@ fn a_backup_made_while_turns_are_committed_shows_one_turn() {
     let view = store.snapshot().unwrap();
     let writer = std::thread::spawn(move || {
         let mut bytes = Vec::new();
-        backup::write(&*view, 0, &mut bytes).map(|_| bytes)
+        backup::write(&*view, 0, LABEL, &mut bytes).map(|_| bytes)
     });
     let mut turn = TURNS;
     while !writer.is_finished() || turn < TURNS + 300 {
@@ -98,12 +104,50 @@ fn a_view_that_is_read_late_still_shows_its_turn() {
 fn an_empty_store_can_be_backed_up() {
     let bytes = backup_of(0);
     let dir = tempfile::tempdir().unwrap();
-    backup::restore(&mut bytes.as_slice(), dir.path(), ANY_ROOM).unwrap();
+    restore(&bytes, dir.path()).unwrap();
     assert_same(
         &Content::of(&open(dir.path()).unwrap()).unwrap(),
         &Content::after(0),
         "restored",
     );
+}
+
+#[test]
+fn rows_are_mended_on_their_way_in() {
+    let bytes = backup_of(TURNS);
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("restored");
+    let mut mend = |key: &[u8], mut value: Vec<u8>| {
+        value.extend(key);
+        Ok(value)
+    };
+    backup::restore(&mut bytes.as_slice(), &dir, ANY_ROOM, &mut mend).unwrap();
+    let mut expected = Content::after(TURNS);
+    for (key, value) in &mut expected.rows {
+        value.extend(key);
+    }
+    assert_same(
+        &Content::of(&open(&dir).unwrap()).unwrap(),
+        &expected,
+        "mended",
+    );
+}
+
+/// As release 0.1.0 wrote it: without a label.
+#[test]
+fn a_backup_of_the_first_version_is_read() {
+    let mut bytes = backup_of(30);
+    let end = bytes.len() - 8;
+    let label = 36..36 + 1 + 4 + LABEL.len();
+    bytes.truncate(end);
+    bytes.drain(label);
+    bytes[16] = 1;
+    let checksum = xxhash_rust::xxh3::xxh3_64(&bytes);
+    bytes.extend(checksum.to_le_bytes());
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("restored");
+    let (summary, label) = restore(&bytes, &dir).unwrap();
+    assert_eq!((summary.turn, label), (30, Vec::new()));
 }
 
 #[test]
@@ -142,8 +186,7 @@ fn a_broken_backup_leaves_nothing_behind() {
     let parent = tempfile::tempdir().unwrap();
     for (case, bytes) in bad.iter().enumerate() {
         let dir = parent.path().join("restored");
-        let error = backup::restore(&mut bytes.as_slice(), &dir, ANY_ROOM)
-            .expect_err(&format!("case {case}"));
+        let error = restore(bytes, &dir).expect_err(&format!("case {case}"));
         assert!(
             matches!(error, Error::Backup { .. } | Error::Format { .. }),
             "case {case}: {error}"
@@ -160,7 +203,7 @@ fn a_broken_backup_leaves_nothing_behind() {
 fn a_folder_with_something_in_it_is_not_restored_into() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("precious"), "x").unwrap();
-    let error = backup::restore(&mut backup_of(2).as_slice(), dir.path(), ANY_ROOM).unwrap_err();
+    let error = restore(&backup_of(2), dir.path()).unwrap_err();
     assert!(matches!(error, Error::NotEmpty { .. }), "{error}");
     assert_eq!(entries(dir.path()), ["precious"]);
 }

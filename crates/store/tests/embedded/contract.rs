@@ -1,6 +1,8 @@
 //! What every store promises, asked of the embedded one and of the one in memory.
 
-use windlass_store::{Batch, Day, Error, HistoryRecord, Memory, Store, batch::Refusal, limits};
+use windlass_store::{
+    Batch, Day, Embedded, Error, HistoryRecord, Memory, Store, batch::Refusal, limits,
+};
 
 use crate::workload::{Content, TURNS_PER_DAY, assert_same, batch, fill, open};
 
@@ -255,4 +257,17 @@ fn a_day_that_comes_again_after_a_drop_and_restarts_is_there() {
             "round {round}"
         );
     }
+}
+
+#[test]
+fn whoever_holds_a_store_is_named_and_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let holder = || windlass_store::embedded::holder(dir.path()).unwrap();
+    assert_eq!(holder(), None, "there is no store yet");
+    assert!(!Embedded::exists(dir.path()));
+    let store = open(dir.path()).unwrap();
+    assert!(store.is_new() && Embedded::exists(dir.path()));
+    assert_eq!(holder().unwrap().pid, Some(std::process::id()));
+    drop(store);
+    assert_eq!(holder(), None, "its number stays in the file");
 }

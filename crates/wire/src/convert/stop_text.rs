@@ -37,6 +37,9 @@ pub fn stopped_reason(reason: &StopReason) -> String {
         }
         StopReason::LostByNode => String::from("The agent on the host does not know the task."),
         StopReason::NodeRemoved => String::from("Host removed from the cluster."),
+        StopReason::NotInState => {
+            String::from("The task is not in the state, which was restored from an earlier backup.")
+        }
         StopReason::ShutDown => String::from("Windlass was shut down by its operator."),
     }
 }
