@@ -135,6 +135,7 @@ def test_required_members(windlass):
         ("list_tasks", {"desiredStatus": "SLEEPING"}, INVALID, "SLEEPING"),
         ("list_tasks", {"serviceName": "web"}, "ServiceNotFoundException", "Service not found."),
         ("list_tasks", {"startedBy": "a", "family": "b"}, INVALID, "startedBy"),
+        ("list_tasks", {"startedBy": "a", "launchType": "EC2"}, INVALID, "startedBy"),
         ("list_tasks", {"containerInstance": "0" * 32}, INVALID, ""),
     ],
 )

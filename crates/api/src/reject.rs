@@ -99,6 +99,7 @@ fn rejected(scope: &Scope, reject: Reject) -> ApiError {
         | Reject::StrategyWithoutWeight
         | Reject::StrategyWithBases
         | Reject::PlacementNotAllowed
+        | Reject::TooManyTagsOfTask
         | Reject::BadExpression { .. } => ApiError::invalid_parameter(capital(&sentence)),
     }
 }

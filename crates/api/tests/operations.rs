@@ -89,6 +89,44 @@ fn tasks_and_instances() {
     let described = served.ok("DescribeContainerInstances", described);
     assert_eq!(described["containerInstances"][0]["agentConnected"], true);
     assert_eq!(described["containerInstances"][0]["pendingTasksCount"], 2);
+    assert_eq!(
+        described["containerInstances"][0]["healthStatus"],
+        Value::Null
+    );
+    let asked = json!({ "containerInstances": [instance],
+                        "include": ["CONTAINER_INSTANCE_HEALTH"] });
+    let healthy = served.ok("DescribeContainerInstances", asked.clone());
+    let health = &healthy["containerInstances"][0]["healthStatus"];
+    let shown = |health: &Value| {
+        let of = |n: usize| {
+            let detail = &health["details"][n];
+            assert!(detail["lastStatusChange"].is_number(), "{health}");
+            (detail["type"].clone(), detail["status"].clone())
+        };
+        json!([health["overallStatus"], of(0), of(1)])
+    };
+    let expected = |overall: &str, runtime: &str| {
+        json!([
+            overall,
+            ["AGENT_CONNECTIVITY", overall],
+            ["CONTAINER_RUNTIME", runtime]
+        ])
+    };
+    assert_eq!(shown(health), expected("OK", "OK"));
+    for (filters, count) in [
+        (json!({ "launchType": "EC2" }), 2),
+        (json!({ "launchType": "FARGATE" }), 0),
+        (json!({ "launchType": "MANAGED_INSTANCES" }), 0),
+        (json!({ "family": "app", "containerInstance": instance }), 2),
+        (json!({ "desiredStatus": "PENDING" }), 0),
+    ] {
+        let listed = served.ok("ListTasks", filters.clone());
+        assert_eq!(
+            listed["taskArns"].as_array().unwrap().len(),
+            count,
+            "{filters}"
+        );
+    }
     let started = json!({ "taskDefinition": "app", "containerInstances": [instance] });
     let started = served.ok("StartTask", started);
     assert_eq!(started["tasks"].as_array().unwrap().len(), 1);
@@ -96,6 +134,10 @@ fn tasks_and_instances() {
     assert_eq!(stopped["task"]["desiredStatus"], "STOPPED");
     let described = served.ok("DescribeTasks", json!({ "tasks": [arn] }));
     assert_eq!(described["tasks"][0]["stoppedReason"], "enough");
+    served.disconnect();
+    let ill = served.ok("DescribeContainerInstances", asked);
+    let health = &ill["containerInstances"][0]["healthStatus"];
+    assert_eq!(shown(health), expected("IMPAIRED", "INSUFFICIENT_DATA"));
 }
 
 #[test]

@@ -21,6 +21,7 @@ use windlass_model::definition::{
 use windlass_model::history::Event;
 use windlass_model::id::{AttachmentId, ContainerId, InstanceId, NodeId, TaskId};
 use windlass_model::instance::Attribute;
+use windlass_model::limits::TAGS_MAX;
 use windlass_model::resources::{HostPort, Resources};
 use windlass_model::row::Row;
 use windlass_model::status::{
@@ -76,6 +77,9 @@ impl<'a> Plan<'a> {
             .clone()
             .unwrap_or_else(|| format!("family:{}", template.family));
         let tags = tags(state, new, &definition);
+        if too_many(&tags) {
+            return Err(Reject::TooManyTagsOfTask);
+        }
         Ok(Plan {
             new,
             definition,
@@ -289,6 +293,12 @@ fn tags(state: &State, new: &NewTask, definition: &TaskDefinition) -> Vec<Tag> {
     }
     merge_tags(&mut tags, &new.tags);
     tags
+}
+
+/// Tags that the service itself put do not count.
+pub(crate) fn too_many(tags: &[Tag]) -> bool {
+    let own = |tag: &&Tag| !tag.key.to_ascii_lowercase().starts_with("aws:");
+    tags.iter().filter(own).count() > TAGS_MAX
 }
 
 /// Tags of one key are replaced, others appended.

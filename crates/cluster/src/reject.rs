@@ -86,4 +86,6 @@ pub enum Reject {
     ResourceNotFound,
     #[error("a resource holds at most 50 tags")]
     TooManyTags,
+    #[error("a task has at most 50 tags, those of its task definition included")]
+    TooManyTagsOfTask,
 }

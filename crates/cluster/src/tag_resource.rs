@@ -3,7 +3,7 @@
 
 use crate::decision::Answer;
 use crate::draft::Draft;
-use crate::new_task::merge_tags;
+use crate::new_task::{merge_tags, too_many};
 use crate::reject::Reject;
 use crate::state::State;
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use windlass_model::cluster::Cluster;
 use windlass_model::command::Resource;
 use windlass_model::definition::DefinitionState;
 use windlass_model::instance::Instance;
-use windlass_model::limits::TAGS_MAX;
 use windlass_model::row::Row;
 use windlass_model::tag::Tag;
 use windlass_model::task::TaskState;
@@ -24,11 +23,7 @@ pub(crate) fn decide(
     let row = find(draft.state, resource)?;
     let mut tags = row.tags().to_vec();
     merge_tags(&mut tags, more);
-    // Tags that the service itself put do not count.
-    let counted = tags
-        .iter()
-        .filter(|tag| !tag.key.to_ascii_lowercase().starts_with("aws:"));
-    if counted.count() > TAGS_MAX {
+    if too_many(&tags) {
         return Err(Reject::TooManyTags);
     }
     draft.put(row.with(tags));

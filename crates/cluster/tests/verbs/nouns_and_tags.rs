@@ -6,7 +6,7 @@ use windlass_cluster::{Answer, DeleteFailure, Reject};
 use windlass_model::cluster::ClusterStatus;
 use windlass_model::command::{
     Command, ListContainerInstances, ListTaskDefinitionFamilies, ListTaskDefinitions, Page,
-    Resource,
+    RegisterTaskDefinition, Resource,
 };
 use windlass_model::definition::{DefinitionKey, DefinitionRef, Template};
 use windlass_model::id::{InstanceId, NodeId, TaskId};
@@ -418,5 +418,37 @@ fn every_kind_of_resource_carries_tags() {
         (Resource::Definition(key("t", 2)), Reject::ResourceNotFound),
     ] {
         assert_eq!(core.reject(Command::ListTags(resource)), reject);
+    }
+}
+
+#[test]
+fn a_task_has_a_bounded_number_of_tags() {
+    let mut core = Core::with_nodes(1);
+    let tags = |prefix: &str, count: usize| -> Vec<Tag> {
+        let tag = |n| Tag {
+            key: format!("{prefix}{n}"),
+            value: String::new(),
+        };
+        (0..count).map(tag).collect()
+    };
+    core.ok(Command::RegisterTaskDefinition(Box::new(
+        RegisterTaskDefinition {
+            template: template("t", 1, 4),
+            tags: tags("defined", 30),
+        },
+    )));
+    for (propagate, own, reject) in [
+        (true, tags("own", 20), None),
+        (true, tags("own", 21), Some(Reject::TooManyTagsOfTask)),
+        // The same keys are the same tags.
+        (true, tags("defined", 30), None),
+        (false, tags("own", 50), None),
+    ] {
+        let mut run = run("default", "t", 1);
+        run.task.propagate_definition_tags = propagate;
+        run.task.enable_ecs_managed_tags = true;
+        run.task.tags = own;
+        let given = core.give(Command::RunTask(Box::new(run)));
+        assert_eq!(given.err(), reject, "{propagate}");
     }
 }
