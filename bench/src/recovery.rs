@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use windlass_cluster::Answer;
@@ -21,7 +22,12 @@ const TASKS: usize = 10_000;
 const CLUSTER: &str = "bench-known";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(crate) async fn measure(rounds: usize, node: &mut Node, shape: Shape) -> Result<()> {
+pub(crate) async fn measure(
+    rounds: usize,
+    node: &mut Node,
+    shape: Shape,
+    label: &str,
+) -> Result<()> {
     node.end(Signal::TERM)?;
     let (store, kept) = (node.data().join("store"), node.data().join("store-kept"));
     copy(&store, &kept)?;
@@ -64,19 +70,28 @@ pub(crate) async fn measure(rounds: usize, node: &mut Node, shape: Shape) -> Res
         samples.push_round(vec![killed.elapsed().as_secs_f64() * 1e3]);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+    let journal = journal_bytes(&store)?;
     // Nobody would ever stop the tasks of a node that is not there.
     node.end(Signal::TERM)?;
     std::fs::remove_dir_all(&store)?;
     std::fs::rename(&kept, &store)?;
     node.up().await?;
     head("kill -9 of the server to a known task described again, ms");
-    line(
-        "10,000 tasks known",
-        &samples,
-        &Samples::default(),
-        Better::Less,
-    );
+    line(label, &samples, &Samples::default(), Better::Less);
+    println!("  its journal: {} MiB", journal >> 20);
     Ok(())
+}
+
+/// Bytes that the journals of a store take on disk: they are allocated ahead, with a hole.
+fn journal_bytes(store: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(store.join("engine"))? {
+        let entry = entry?;
+        if entry.path().extension().is_some_and(|end| end == "jnl") {
+            bytes += entry.metadata()?.blocks() * 512;
+        }
+    }
+    Ok(bytes)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
