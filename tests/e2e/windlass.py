@@ -220,10 +220,10 @@ class Installation:
         done = subprocess.run(
             self._down(), capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL
         )
+        assert done.returncode == 0, done.stderr
         if self.process is not None:
             self.process.wait(timeout=PATIENCE_S)
             self.process = None
-        assert done.returncode == 0, done.stderr
         return done.stderr
 
     def dispose(self):

@@ -77,12 +77,14 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     };
     // Before anybody may know that it serves: who asks it to end then must be heard.
     let mut signals = Signals::new()?;
-    let mut serving = tokio::spawn(windlass_api::serve(listener, door, stopped));
     let endpoint = Endpoint {
         url: format!("http://{address}"),
         pid: std::process::id(),
     };
+    // Before the first answer: `down` and a second `up` find a server that answers by it. Who connects
+    // meanwhile waits, for the address is bound.
     endpoint.write(&data)?;
+    let mut serving = tokio::spawn(windlass_api::serve(listener, door, stopped));
     announce(&options, &installation, &endpoint);
     // Without its door the control plane serves nobody: better to end and say why.
     let mut served = None;

@@ -247,7 +247,8 @@ impl Started {
         let mend = match first.reason.as_deref().unwrap_or_default() {
             "RESOURCE:MEMORY" | "RESOURCE:CPU" => "`windlass nodes` shows what is left",
             "RESOURCE:PORTS" => {
-                "another task or program has the host port: `windlass ps` and `ss -lntu` show which"
+                "another task or program has the host port: `windlass ps -a` and `ss -lntu` show \
+                 which"
             }
             "AGENT" => "the node is not connected: `windlass nodes` shows it",
             _ => "`windlass nodes` shows what there is",
