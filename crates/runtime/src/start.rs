@@ -150,6 +150,12 @@ impl Starter {
         self.groups.rename(&parent, &slots)
     }
 
+    /// Moves this process out of its agent's service, which may be ended without it. On cgroup v1
+    /// this may wait for the whole machine: not to be called while a start waits.
+    pub fn leave_service(&self) -> Result<(), StartError> {
+        self.groups.leave_service()
+    }
+
     /// Ends parked processes that no container came for, with their groups.
     pub fn unpark(&mut self) {
         for slot in std::mem::take(&mut self.parked).into_keys() {

@@ -28,6 +28,10 @@ async fn with_containers<F: Future<Output = ()>>(scenario: impl FnOnce(bed::Bed)
     // Sandboxes are removed one by one; their parent is the installation's.
     let errors = start::remove_cgroups(&cgroup_root);
     assert!(errors.is_empty(), "{errors:?}");
+    let left: Vec<_> = left
+        .iter()
+        .filter(|path| !path.ends_with("_shims"))
+        .collect();
     assert!(left.is_empty(), "left: {left:?}");
     let new: Vec<_> = self::mounts()
         .into_iter()
@@ -195,6 +199,24 @@ async fn shared_namespaces_outlive_their_containers() {
         assert_eq!(names, ["first", "later", "stays"]);
         assert_eq!(state.containers[2].status, windlass_runtime::state::Status::Running);
         bed.runtime.remove_sandbox(&id).await.unwrap();
+        bed.close().await;
+    })
+    .await;
+}
+
+/// A service manager that ends the agent's group must not find the shim in it.
+#[tokio::test]
+async fn shims_leave_the_service_of_their_agent() {
+    with_containers(|bed| async move {
+        let id = bed.sandbox("a1").await;
+        let shim = bed.shim_pid(&id);
+        bed::until("the shim is in the group of shims", || {
+            let groups = std::fs::read_to_string(format!("/proc/{shim}/cgroup")).unwrap();
+            let managed = |line: &&str| line.starts_with("0::") || line.contains(":name=systemd:");
+            let mut managed = groups.lines().filter(managed);
+            managed.all(|line| line.ends_with("/_shims"))
+        })
+        .await;
         bed.close().await;
     })
     .await;

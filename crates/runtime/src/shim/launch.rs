@@ -29,6 +29,14 @@ pub trait Launcher {
         Ok(())
     }
 
+    /// Makes this process independent of whoever started its agent. May take long.
+    ///
+    /// # Errors
+    /// Never fatal: it runs on where it is.
+    fn leave_service(&self) -> Result<(), StartError> {
+        Ok(())
+    }
+
     /// The sandbox and its private folder, for a launcher that was made ahead of them.
     ///
     /// # Errors
@@ -122,6 +130,10 @@ impl Launcher for Starter {
 
     fn park_ahead(&mut self) -> Result<(), StartError> {
         self.park_ahead(0..SLOTS_AHEAD)
+    }
+
+    fn leave_service(&self) -> Result<(), StartError> {
+        self.leave_service()
     }
 
     fn adopt(&mut self, id: &SandboxId, staging: &Path) -> Result<(), StartError> {

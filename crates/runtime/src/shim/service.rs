@@ -68,6 +68,7 @@ pub(crate) struct Service<'a, L: Launcher> {
     orphans: bool,
     pub(crate) was_greeted: bool,
     prepared_ahead: bool,
+    has_left_service: bool,
     scratch: Vec<u8>,
 }
 
@@ -114,6 +115,7 @@ impl<'a, L: Launcher> Service<'a, L> {
             orphans: true,
             was_greeted: false,
             prepared_ahead: false,
+            has_left_service: false,
             scratch: vec![0; SCRATCH_BYTES],
         }
     }
@@ -142,6 +144,8 @@ impl<'a, L: Launcher> Service<'a, L> {
             let name = staging.parent().and_then(Path::file_name);
             let name = SandboxId(name.unwrap_or_default().to_string_lossy().into_owned());
             let mut launcher = (self.prepare)(&name, &staging)?;
+            leave_service(&launcher);
+            self.has_left_service = true;
             let parked = launcher.park_ahead();
             self.ahead = Some(launcher);
             parked
@@ -463,6 +467,10 @@ impl<'a, L: Launcher> Service<'a, L> {
             && let Some((_, launcher)) = &mut self.sandbox
         {
             launcher.unpark();
+            // One that was never a spare had no time for it before.
+            if !std::mem::replace(&mut self.has_left_service, true) {
+                leave_service(launcher);
+            }
             give_memory_back();
         }
         if let Some(slot) = self.park.take()
@@ -502,6 +510,12 @@ impl<'a, L: Launcher> Service<'a, L> {
             .values()
             .any(|connection| connection.greeted);
         self.sandbox.is_none() && !held && (self.was_greeted || now >= self.started_ms + LONELY_MS)
+    }
+}
+
+fn leave_service(launcher: &impl Launcher) {
+    if let Err(error) = launcher.leave_service() {
+        eprintln!("the shim stays in its agent's group: {error}");
     }
 }
 

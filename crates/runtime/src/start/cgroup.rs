@@ -24,6 +24,9 @@ use super::kernel;
 use super::{OrFailed, StartError, cstring, failed, owned};
 use crate::spec::{Limits, Oom};
 
+/// The group of an installation's shims.
+const SHIMS: &str = "_shims";
+
 /// One mounted hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Hierarchy {
@@ -188,6 +191,21 @@ impl Sandbox {
                 let (from, to) = (hierarchy.folder(&old), hierarchy.folder(parent));
                 fs::rename(&from, &to).map_err(|error| io_failed(&to, &error))?;
             }
+        }
+        Ok(())
+    }
+
+    /// Takes this process out of the service that its agent belongs to: a service manager ends every
+    /// process of a service's group, and knows only its own hierarchy and the v2 one. The new group
+    /// is the installation's, beside the sandboxes, and no name of one.
+    pub(super) fn leave_service(&self) -> Result<(), StartError> {
+        let installation = self.parent.rsplit_once('/').map_or("", |(above, _)| above);
+        let path = format!("{installation}/{SHIMS}");
+        check_parent(&path)?;
+        let managed = |h: &&Hierarchy| h.v2 || h.has("name=systemd");
+        for hierarchy in self.layout.hierarchies.iter().filter(managed) {
+            make_folders(hierarchy, &path)?;
+            set(&hierarchy.folder(&path), "cgroup.procs", 0)?;
         }
         Ok(())
     }
