@@ -11,14 +11,22 @@ use windlass_store::embedded::{Holder, holder};
 
 /// How long a server may take to end.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(20);
-/// A server that was killed while it started a process leaves its lock to that process until it
-/// executes its program.
+/// How long a lock is waited for of which nobody says whose it is.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(50);
 
-/// The process that serves the folder, if there is one.
+/// The process that serves the folder, if there is one. A server that was killed while it started a
+/// process leaves its lock to that process until it executes its program: that one serves nothing.
 pub(crate) fn server_of(data: &Path) -> Result<Option<Holder>> {
-    holder(&data.join("store")).with_context(|| format!("looking who serves {}", data.display()))
+    let found = holder(&data.join("store"));
+    let found = found.with_context(|| format!("looking who serves {}", data.display()))?;
+    Ok(found.filter(|server| server.pid.is_none_or(is_alive)))
+}
+
+fn is_alive(pid: u32) -> bool {
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let process = number.and_then(|number| pidfd_open(number, PidfdFlags::empty()).ok());
+    process.is_some_and(|process| !has_ended(&process))
 }
 
 /// Ends the server of the folder, as Ctrl-C does it, and waits until it has ended.
@@ -33,7 +41,7 @@ pub(crate) async fn end_server(data: &Path) -> Result<()> {
         {
             told = Some((pid, process));
         }
-        // One that was not found has ended, and what it started holds the lock for a moment.
+        // One that was not found has ended meanwhile.
         let timeout = match told {
             Some(_) => SERVER_TIMEOUT,
             None => LOCK_TIMEOUT,
@@ -85,4 +93,26 @@ fn has_ended(process: &OwnedFd) -> bool {
     };
     let mut fds = [PollFd::new(process, PollFlags::IN)];
     rustix::event::poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_a_dead_server_left_to_its_child_serves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("store");
+        std::fs::create_dir(&store).unwrap();
+        let lock = std::fs::File::create(store.join("lock")).unwrap();
+        lock.lock().unwrap();
+        let name = |pid: u32| std::fs::write(store.join("lock"), format!("{pid} windlass\n"));
+        name(std::process::id()).unwrap();
+        let server = server_of(dir.path()).unwrap().unwrap();
+        assert_eq!(server.pid, Some(std::process::id()));
+        let mut ended = std::process::Command::new("/bin/true").spawn().unwrap();
+        ended.wait().unwrap();
+        name(ended.id()).unwrap();
+        assert_eq!(server_of(dir.path()).unwrap(), None);
+    }
 }
