@@ -30,7 +30,8 @@ def assert_private(installation):
 
 def test_folders_are_for_root_and_repaired(own):
     assert_private(own)
-    own.terminate()
+    # A graceful end without tasks would take the run folder away.
+    own.kill()
     for path in (own.data, *(own.data / name for name in PRIVATE), run_folder(own)):
         path.chmod(0o777)
     (own.data / "credentials.json").chmod(0o666)
