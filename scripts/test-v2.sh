@@ -170,7 +170,7 @@ program() {
 # --- the machine -------------------------------------------------------------------------------
 
 pack_machine() {
-    local tree=$work/tree machine=$work/tree/machine name path applet
+    local tree=$work/tree machine=$work/tree/machine name path pair applet
     say "packing the machine"
     mkdir -p "$tree/bin" "$machine"/{bin,sbin,dev,proc,sys,run,tmp,etc,root,var/lib,usr/bin,usr/sbin,tests,lib64}
     cp "$(command -v busybox)" "$tree/bin/busybox"
@@ -203,11 +203,12 @@ pack_machine() {
     done
     # Tests know these by the paths they were built with.
     mkdir -p "$machine$root"/crates/{agent,runtime,network} "$machine$root/.cache/images"
-    if needs windlass-runtime; then
-        path=$(program shim-under-test)
+    for pair in windlass-runtime:shim-under-test windlass-network:relay-under-test; do
+        needs "${pair%%:*}" || continue
+        path=$(program "${pair##*:}")
         mkdir -p "$machine$(dirname "$path")"
         strip -o "$machine$path" "$path"
-    fi
+    done
     if needs windlass-agent || needs windlass; then
         "$here/sample-images.sh" "$root/.cache/images" 9>&-
         cp "$root/.cache/images/busybox.tar" "$machine$root/.cache/images/"
