@@ -14,7 +14,6 @@ use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::runtime::{Handle, RuntimeFlavor};
 use windlass_model::container::ContainerDefinition;
 use windlass_model::definition::{NetworkMode, Template};
 use windlass_model::stop::{ContainerReason, ReasonName};
@@ -51,15 +50,18 @@ pub(crate) async fn prepare(
             .map_err(|error| cannot(reason::chain(&error)))?,
     };
     let (cx, record) = (cx.clone(), job.record.clone());
-    let prepared = at_once(move || build(&cx, &record, at, &content, resolv_conf));
-    prepared.await.unwrap_or_else(|error| Err(cannot(error)))
+    let prepared =
+        tokio::task::spawn_blocking(move || build(&cx, &record, at, &content, resolv_conf));
+    prepared
+        .await
+        .unwrap_or_else(|error| Err(cannot(error.to_string())))
 }
 
 /// Makes folders that every start needs while the sandbox is made. What fails here is met again,
 /// and told, by [`prepare`].
 pub(crate) async fn make_folders(cx: &Arc<Context>, job: &Job) {
     let (cx, record) = (cx.clone(), job.record.clone());
-    let made = at_once(move || {
+    let made = tokio::task::spawn_blocking(move || {
         let containers = cx.task_folder(&record).join("containers");
         for definition in &record.assignment.definition.template.containers {
             make_upper(&containers.join(definition.name.as_str()))?;
@@ -68,20 +70,6 @@ pub(crate) async fn make_folders(cx: &Arc<Context>, job: &Job) {
     });
     if let Ok(Err(error)) = made.await {
         tracing::debug!(%error, "make folders ahead of a start");
-    }
-}
-
-/// Does what may block without waiting for another thread, which on a busy machine would wait for
-/// the very shim that is being started.
-async fn at_once<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, String> {
-    match Handle::current().runtime_flavor() {
-        RuntimeFlavor::MultiThread => Ok(tokio::task::block_in_place(work)),
-        _ => {
-            let ended = tokio::task::spawn_blocking(work).await;
-            ended.map_err(|error| error.to_string())
-        }
     }
 }
 
