@@ -8,10 +8,8 @@ mod fill;
 use crate::host_path::Policy;
 use crate::limits::VOLUMES_FROM_DEPTH_MAX;
 use crate::reason;
-use fill::fill;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use windlass_model::container::ContainerDefinition;
 use windlass_model::definition::Template;
@@ -243,13 +241,8 @@ fn folder(
     path: PathBuf,
     container_path: &str,
 ) -> Result<PathBuf, ContainerReason> {
-    let wrong = |error: io::Error| failed(format!("make {}: {error}", path.display()));
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(&path)
-        .map_err(wrong)?;
-    fill(folders.layers, &path, container_path).map_err(wrong)?;
+    fill::make(folders.layers, &path, container_path)
+        .map_err(|error| failed(format!("make {}: {error}", path.display())))?;
     Ok(path)
 }
 

@@ -41,25 +41,6 @@ impl Content {
         Ok(path.map(|path| Content { lowers, path }))
     }
 
-    /// Whether nothing is in it.
-    ///
-    /// # Errors
-    /// A layer cannot be read.
-    pub fn is_empty(&self) -> io::Result<bool> {
-        for folder in self.folders(Path::new(""))? {
-            for entry in Dir::read_from(&folder)? {
-                let entry = entry?;
-                let name = OsStr::from_bytes(entry.file_name().to_bytes());
-                // A whiteout alone hides what only lower layers have, so what they have is asked.
-                if name != "." && name != ".." && !is_nothing(&self.lowers, &self.path.join(name))?
-                {
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
-    }
-
     /// Copies it into a folder, with owners, modes, times, hard links and the extended attributes
     /// that images may have; the folder itself becomes like it. What has the same name there is
     /// replaced, so that a copy that was broken off can be repeated.
@@ -81,10 +62,6 @@ impl Content {
     fn folders(&self, below: &Path) -> io::Result<Vec<Rc<OwnedFd>>> {
         self.lowers.folders(&self.path.join(below))
     }
-}
-
-fn is_nothing(lowers: &Lowers, path: &Path) -> io::Result<bool> {
-    Ok(matches!(lowers.find(path)?, Found::Nothing))
 }
 
 /// The folder's path without links, or nothing when there is no folder.
