@@ -55,6 +55,34 @@ pub(crate) struct ImageRecord {
     pub(crate) by_digest: bool,
 }
 
+/// A record as it may be on disk: stores from before images were collected do not say which were
+/// asked for by digest.
+#[derive(Deserialize)]
+struct StoredImage {
+    #[serde(flatten)]
+    record: ImageRecord,
+    by_digest: Option<bool>,
+}
+
+impl StoredImage {
+    /// Where the record does not say it, an image without a name was asked for by digest. That is
+    /// written down, so that one that loses its name later is not taken for such an image.
+    fn settled(self, named: &BTreeSet<Digest>, files: &Files) -> ImageRecord {
+        let mut record = self.record;
+        match self.by_digest {
+            Some(by_digest) => record.by_digest = by_digest,
+            None => {
+                record.by_digest = !named.contains(&record.manifest);
+                // A full disk must not keep the images from being used.
+                if let Err(error) = files.write_record("images", &record.manifest, &record) {
+                    tracing::warn!(image = %record.manifest, error = error.detail(), "rewrite an image's record; it is tried again at the next start");
+                }
+            }
+        }
+        record
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct NameRecord {
     pub(crate) name: String,
@@ -70,7 +98,10 @@ impl State {
             state.next_layer = state.next_layer.max(chain.folder.saturating_add(1));
             state.chains.insert(chain.chain, chain);
         }
-        for record in files.records::<ImageRecord>("images")? {
+        let names = files.records::<NameRecord>("names")?;
+        let named: BTreeSet<Digest> = names.iter().map(|name| name.manifest).collect();
+        for stored in files.records::<StoredImage>("images")? {
+            let record = stored.settled(&named, files);
             let config = files
                 .read_blob(&record.config)
                 .and_then(|c| ImageConfig::parse(&c));
@@ -86,7 +117,7 @@ impl State {
                 }
             }
         }
-        for record in files.records::<NameRecord>("names")? {
+        for record in names {
             if let Ok(reference) = record.name.parse()
                 && state.images.contains_key(&record.manifest)
             {

@@ -118,6 +118,40 @@ fn removal_spares_what_is_used() {
     assert!(place.store.pin(image.manifest_digest, "x").is_err());
 }
 
+/// Records of older stores do not say which images were asked for by digest.
+#[test]
+fn images_without_a_name_stay_when_an_older_store_is_opened() {
+    let Place { folder, store } = Place::new();
+    let root = folder.path().join("store");
+    load(&store, &docker_archive("a:1", &[layer("a")])).unwrap();
+    load(&store, &docker_archive("b:1", &[layer("b")])).unwrap();
+    drop(store);
+    for entry in std::fs::read_dir(root.join("images")).unwrap() {
+        let path = entry.unwrap().path();
+        let json = std::fs::read_to_string(&path).unwrap();
+        let older = json.replace(",\n  \"by_digest\": false", "");
+        assert_ne!(older, json);
+        std::fs::write(&path, older).unwrap();
+    }
+    let names = std::fs::read_dir(root.join("names")).unwrap();
+    let of_b = |path: &std::path::Path| std::fs::read_to_string(path).unwrap().contains("b:1");
+    let mut names = names.map(|entry| entry.unwrap().path());
+    std::fs::remove_file(names.find(|path| of_b(path)).unwrap()).unwrap();
+
+    let store = Store::open(&root).unwrap();
+    assert_eq!(store.gc().unwrap().images, 0);
+    assert_eq!(store.list().len(), 2);
+    drop(store);
+    // The one that had a name goes with it, also later.
+    let names = std::fs::read_dir(root.join("names")).unwrap();
+    for entry in names {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    let store = Store::open(&root).unwrap();
+    assert_eq!(store.gc().unwrap().images, 1);
+    assert_eq!(store.list().len(), 1);
+}
+
 /// Unused is what has no name, no pin and was not asked for by digest. Before the first collection
 /// pins are not complete, so that a removal takes nothing else along.
 #[test]
