@@ -224,11 +224,16 @@ fn a_backup_is_whole_or_visibly_cut() {
     assert_eq!((whole.status, whole.whole), (200, true));
     let dir = tempfile::tempdir().unwrap();
     let mut source = &whole.body[..];
-    let (summary, label) = windlass_store::backup::restore(
+    let mut label = Vec::new();
+    let summary = windlass_store::backup::restore(
         &mut source,
         &dir.path().join("s"),
         Default::default(),
         &mut |_, value| Ok(value),
+        &mut |of_backup| {
+            label = of_backup.to_vec();
+            Ok(())
+        },
     )
     .unwrap();
     assert_eq!((summary.rows, label), (1, b"label".to_vec()));

@@ -46,7 +46,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
 pub use capability::{CAPABILITIES, DEFAULT_CAPABILITIES};
-pub use cgroup::{kill_cgroup, remove_cgroups};
+pub use cgroup::{kill_cgroup, kill_shims, remove_cgroups, take_out_of_service};
 pub use init::{init_main, is_init};
 pub use seal::seal_self;
 

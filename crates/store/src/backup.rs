@@ -185,9 +185,9 @@ pub fn read(
     input.end(summary)
 }
 
-/// Makes a new store in `dir` from a backup, each row as `mend` gives it back, and returns the
-/// label too. The folder must be empty or absent; it gets the store only when the whole backup was
-/// read and found sound.
+/// Makes a new store in `dir` from a backup, each row as `mend` gives it back. The folder must be
+/// empty or absent; it gets the store only when the whole backup was read and found sound, and
+/// `settle` has made ready, by the backup's label, whatever must be there before the store.
 ///
 /// # Errors
 /// [`Error::NotEmpty`], [`Error::Backup`], [`Error::Format`], or what the disk says. Nothing is left
@@ -197,7 +197,8 @@ pub fn restore(
     dir: &Path,
     options: Options,
     mend: &mut Mend<'_>,
-) -> Result<(Summary, Vec<u8>), Error> {
+    settle: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<Summary, Error> {
     match fs::read_dir(dir).map(|mut entries| entries.next().is_some()) {
         Ok(true) => {
             return Err(Error::NotEmpty {
@@ -217,7 +218,8 @@ pub fn restore(
         std::process::id()
     ));
     let partial = Partial { dir: partial };
-    let restored = restore_embedded(source, &partial.dir, options, mend)?;
+    let (restored, label) = restore_embedded(source, &partial.dir, options, mend)?;
+    settle(&label)?;
     fs::rename(&partial.dir, dir).map_err(Error::io("rename the restored store to", dir))?;
     let parent = dir
         .parent()

@@ -27,17 +27,30 @@ pub(crate) async fn run(choices: Choices) -> Result<()> {
     Endpoint::remove(&data);
     match Plane::open(&installation, &choices).await {
         Ok(plane) => orderly(plane, &installation).await?,
+        // Whoever came meanwhile is not to lose its tasks to this.
+        Err(err) if is_in_use(&err) => {
+            return Err(err.context("a server was started meanwhile: run `down` again"));
+        }
         Err(err) => {
             eprintln!("windlass: {err:#}");
             eprintln!(
                 "ending and removing what carries the name {} instead",
                 installation.id
             );
-            traces::remove_by_name(&installation, &data).await?;
+            traces::remove_by_name(&installation).await?;
         }
     }
     eprintln!("windlass is down; {} still holds its data", data.display());
     Ok(())
+}
+
+fn is_in_use(err: &anyhow::Error) -> bool {
+    err.chain().any(|cause| {
+        let store = cause.downcast_ref::<windlass_store::Error>();
+        let network = cause.downcast_ref::<windlass_network::Error>();
+        matches!(store, Some(windlass_store::Error::InUse { .. }))
+            || matches!(network, Some(windlass_network::Error::Locked { .. }))
+    })
 }
 
 /// Stops the tasks as their definitions say, for as long as that may take, then removes what is left.
@@ -69,5 +82,21 @@ async fn stop_tasks(plane: &Plane) -> Result<()> {
             bail!("{left} tasks did not stop in time");
         }
         tokio::time::sleep(POLL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_in_use_is_known_through_what_was_said_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = windlass_store::Embedded::open(folder.path(), Default::default()).unwrap();
+        let refused = windlass_store::Embedded::open(folder.path(), Default::default());
+        let err = anyhow::Error::from(refused.err().unwrap()).context("opening the store");
+        assert!(is_in_use(&err), "{err:#}");
+        drop(held);
+        assert!(!is_in_use(&anyhow::anyhow!("opening the store")));
     }
 }

@@ -94,7 +94,7 @@ impl Installation {
             return Ok(known.clone());
         }
         let account_id = wanted.account_id.unwrap_or(ACCOUNT_ID);
-        if account_id.len() != 12 || !account_id.bytes().all(|b| b.is_ascii_digit()) {
+        if !is_account(account_id) {
             bail!("--account-id {account_id}: an account id has 12 digits");
         }
         let region = wanted.region.unwrap_or(REGION);
@@ -122,7 +122,13 @@ impl Installation {
 
     /// Reads the identity of a folder that has one.
     pub(crate) fn find(data: &Path) -> Result<Option<Installation>> {
-        read_json(&data.join("installation.json"))
+        let path = data.join("installation.json");
+        let known: Option<Installation> = read_json(&path)?;
+        if let Some(known) = &known {
+            let checked = known.check_names();
+            checked.with_context(|| format!("{} is damaged", path.display()))?;
+        }
+        Ok(known)
     }
 
     /// It serves: the next start uses the same identity and addresses.
@@ -163,8 +169,25 @@ impl Installation {
         if label.is_empty() {
             return Ok(None);
         }
-        let known = serde_json::from_slice(label);
-        known.map(Some).context("reading whose backup it is")
+        let known: Installation =
+            serde_json::from_slice(label).context("reading whose backup it is")?;
+        known.check_names().context("reading whose backup it is")?;
+        Ok(Some(known))
+    }
+
+    /// What becomes part of paths and names must be what [`Installation::open`] would make.
+    fn check_names(&self) -> Result<()> {
+        self.id.parse::<windlass_network::Installation>()?;
+        self.node_id.parse::<NodeId>().map_err(|_| {
+            anyhow::anyhow!("node id {:?} is not 32 hexadecimal digits", self.node_id)
+        })?;
+        if !is_account(&self.account_id) {
+            bail!("account id {:?} is not 12 digits", self.account_id);
+        }
+        if !is_region(&self.region) {
+            bail!("{:?} is not the name of a region", self.region);
+        }
+        Ok(())
     }
 
     fn check(&self, data: &Path, wanted: &Wanted<'_>) -> Result<()> {
@@ -251,6 +274,10 @@ impl Endpoint {
         // Absent is what is wanted.
         let _ = fs::remove_file(data.join("endpoint"));
     }
+}
+
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn is_region(text: &str) -> bool {
@@ -354,6 +381,25 @@ mod tests {
                 ..NOTHING
             };
             assert!(Installation::open(dir.path(), &wanted).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_label_holds_names_and_no_paths() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = Installation::open(dir.path(), &NOTHING).unwrap();
+        let label = String::from_utf8(made.label().unwrap()).unwrap();
+        assert!(Installation::of_label(label.as_bytes()).unwrap().is_some());
+        for (good, bad) in [
+            (made.id.as_str(), "x/../../etc"),
+            (made.node_id.as_str(), "../node"),
+            (ACCOUNT_ID, "1"),
+            (made.region.as_str(), "../eu-west-1"),
+        ] {
+            let forged = label.replace(&format!("\"{good}\""), &format!("\"{bad}\""));
+            assert_ne!(forged, label);
+            let refused = Installation::of_label(forged.as_bytes()).map(|_| ());
+            assert!(refused.is_err(), "{bad}");
         }
     }
 

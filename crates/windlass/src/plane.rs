@@ -351,8 +351,9 @@ async fn try_network(
     let mut options =
         windlass_network::Options::new(id, run_dir.join("network"), subnet.parse::<Subnet>()?);
     options.spares = SPARE_NETWORKS;
-    options.relay = Some(relay::Starter(Arc::new(|listener| {
-        embedded::spawn_role(Path::new(OWN_PROGRAM), "relay", &listener)
+    let cgroup = installation.cgroup();
+    options.relay = Some(relay::Starter(Arc::new(move |listener| {
+        embedded::spawn_role(Path::new(OWN_PROGRAM), "relay", &cgroup, &listener)
     })));
     options.sandboxes = windlass_agent::surviving_networks(run_dir)?;
     Ok(Network::open(options).await)

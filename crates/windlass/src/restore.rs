@@ -45,14 +45,22 @@ pub(crate) fn run(file: &Path, data: &Path) -> Result<()> {
             what: err.to_string(),
         }),
     };
+    // Before the store is in its place: under the old term its messages would be refused.
+    let mut settle = |label: &[u8]| {
+        let settled = Installation::of_label(label)
+            .and_then(|of_backup| identify(data, of_backup, since.as_secs()));
+        settled.map_err(|err| windlass_store::Error::Backup {
+            what: format!("{err:#}"),
+        })
+    };
+    let options = Default::default();
     let restored =
-        windlass_store::backup::restore(&mut source, &store, Default::default(), &mut mend);
+        windlass_store::backup::restore(&mut source, &store, options, &mut mend, &mut settle);
     if restored.is_err() {
         // Only when it is empty: then it was made here.
         let _ = std::fs::remove_dir(&store);
     }
-    let (restored, label) = restored?;
-    identify(data, Installation::of_label(&label)?, since.as_secs())?;
+    let restored = restored?;
     eprintln!(
         "restored {} rows and {} history records into {}",
         restored.rows,

@@ -4,8 +4,7 @@ use crate::installation::Installation;
 use crate::plane::Plane;
 use crate::run_folder;
 use anyhow::{Result, bail};
-use rustix::mount::{UnmountFlags, unmount};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use windlass_network::Network;
@@ -46,7 +45,7 @@ pub(crate) async fn remove_traces(plane: Plane, installation: &Installation) -> 
 }
 
 /// The same without the state: by the names that everything of the installation carries.
-pub(crate) async fn remove_by_name(installation: &Installation, data: &Path) -> Result<()> {
+pub(crate) async fn remove_by_name(installation: &Installation) -> Result<()> {
     let run_dir = installation.run_dir();
     run_folder::prepare(&run_dir)?;
     let mut faults = Vec::new();
@@ -71,12 +70,12 @@ pub(crate) async fn remove_by_name(installation: &Installation, data: &Path) -> 
     if let Err(err) = Network::remove(id, run_dir.join("network")).await {
         faults.push(err.to_string());
     }
-    // Shims too whose folders are gone.
-    if let Err(err) = windlass_runtime::start::kill_cgroup(&installation.cgroup()) {
-        faults.push(err.to_string());
-    }
+    // What is left of sandboxes whose folders are gone, and their shims.
+    let cgroup = installation.cgroup();
+    let killed = windlass_runtime::start::kill_cgroup(&cgroup)
+        .and_then(|()| windlass_runtime::start::kill_shims(&cgroup));
+    faults.extend(killed.err().map(|err| err.to_string()));
     faults.extend(remove_rest(installation));
-    faults.extend(unmount_below(data));
     tell(&faults)
 }
 
@@ -105,28 +104,6 @@ async fn stop_containers(runtime: &Embedded) -> Result<()> {
         }
         tokio::time::sleep(STOP_POLL).await;
     }
-}
-
-/// Mounts that a crash left in the data folder; none that the folder itself lies on.
-fn unmount_below(data: &Path) -> Vec<String> {
-    let Ok(data) = data.canonicalize() else {
-        return Vec::new();
-    };
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-    // The kernel writes blanks in names as \\040.
-    let points = points.map(|point| PathBuf::from(point.replace("\\040", " ")));
-    let below: Vec<PathBuf> = points
-        .filter(|point| point.starts_with(&data) && *point != data)
-        .collect();
-    // What was mounted last goes first.
-    let ended = below.iter().rev().filter_map(|point| {
-        let ended = unmount(point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
-        ended
-            .err()
-            .map(|err| format!("unmounting {}: {err}", point.display()))
-    });
-    ended.collect()
 }
 
 /// Groups and the run folder, once nothing runs any more.

@@ -54,20 +54,29 @@ pub(crate) fn spawn(executable: &Path, cgroup_root: &str, folder: &Folder) -> Re
     reap_later(pid).map_err(failed)
 }
 
-/// Runs `EXECUTABLE ROLE` as leader of a session of its own, with this as its standard input and
-/// without an environment. Returns when the kernel has executed it. Its end is nobody's concern but
+/// Runs `EXECUTABLE ROLE` as leader of a session of its own and in the group of the installation's
+/// shims, with this as its standard input and without an environment. Returns when the kernel has executed it. Its end is nobody's concern but
 /// the caller's.
 ///
 /// Must be called within a tokio runtime.
 ///
 /// # Errors
 /// What the kernel says.
-pub fn spawn_role(executable: &Path, role: &str, stdin: &OwnedFd) -> io::Result<()> {
+pub fn spawn_role(
+    executable: &Path,
+    role: &str,
+    cgroup_root: &str,
+    stdin: &OwnedFd,
+) -> io::Result<()> {
     let stdin = lift(stdin)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     let null = lift(&null)?;
     let targets = [(&stdin, 0), (&null, 1), (&null, 2)];
-    reap_later(posix_spawn(executable, &["windlass", role], &targets)?)
+    let pid = posix_spawn(executable, &["windlass", role], &targets)?;
+    if let Err(error) = start::take_out_of_service(cgroup_root, pid) {
+        tracing::warn!(role, %error, "it ends with the service that this process belongs to");
+    }
+    reap_later(pid)
 }
 
 fn lift(fd: &OwnedFd) -> io::Result<OwnedFd> {

@@ -18,11 +18,12 @@ use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 pub(super) use device::{NodeKind, Programs, Rule, default_rules};
-pub use remove::{kill_cgroup, remove_cgroups};
+pub use remove::{kill_cgroup, kill_shims, remove_cgroups};
 
 use super::kernel;
 use super::{OrFailed, StartError, cstring, failed, owned};
 use crate::spec::{Limits, Oom};
+use rustix::process::Pid;
 
 /// The group of an installation's shims.
 const SHIMS: &str = "_shims";
@@ -55,6 +56,12 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// The hierarchies that a service manager knows.
+    fn managed(&self) -> impl Iterator<Item = &Hierarchy> {
+        let managed = |h: &&Hierarchy| h.v2 || h.has("name=systemd");
+        self.hierarchies.iter().filter(managed)
+    }
+
     /// Reads the mount table of this process.
     pub(super) fn read() -> Result<Layout, StartError> {
         let table = fs::read_to_string("/proc/self/mountinfo")
@@ -200,14 +207,7 @@ impl Sandbox {
     /// is the installation's, beside the sandboxes, and no name of one.
     pub(super) fn leave_service(&self) -> Result<(), StartError> {
         let installation = self.parent.rsplit_once('/').map_or("", |(above, _)| above);
-        let path = format!("{installation}/{SHIMS}");
-        check_parent(&path)?;
-        let managed = |h: &&Hierarchy| h.v2 || h.has("name=systemd");
-        for hierarchy in self.layout.hierarchies.iter().filter(managed) {
-            make_folders(hierarchy, &path)?;
-            set(&hierarchy.folder(&path), "cgroup.procs", 0)?;
-        }
-        Ok(())
+        join_shims(&self.layout, installation, 0)
     }
 
     pub(super) fn parent(&self) -> &str {
@@ -438,6 +438,26 @@ fn check_parent(parent: &str) -> Result<(), StartError> {
             format!("parent group {parent:?} has to be an absolute path below the root"),
         )),
     }
+}
+
+/// Takes another process out of the service that this one belongs to, as shims do by themselves,
+/// into the group of the installation's shims.
+///
+/// # Errors
+/// What the kernel says.
+pub fn take_out_of_service(installation: &str, pid: Pid) -> Result<(), StartError> {
+    join_shims(&Layout::read()?, installation, pid.as_raw_nonzero().get())
+}
+
+/// Process 0 is this one.
+fn join_shims(layout: &Layout, installation: &str, pid: i32) -> Result<(), StartError> {
+    let path = format!("{installation}/{SHIMS}");
+    check_parent(&path)?;
+    for hierarchy in layout.managed() {
+        make_folders(hierarchy, &path)?;
+        set(&hierarchy.folder(&path), "cgroup.procs", pid)?;
+    }
+    Ok(())
 }
 
 fn make_folders(hierarchy: &Hierarchy, path: &str) -> Result<(), StartError> {

@@ -11,7 +11,16 @@ const TURNS: u64 = 200;
 const LABEL: &[u8] = b"who wrote it";
 
 fn restore(bytes: &[u8], dir: &Path) -> Result<(backup::Summary, Vec<u8>), Error> {
-    backup::restore(&mut &*bytes, dir, ANY_ROOM, &mut |_, value| Ok(value))
+    let mut label = Vec::new();
+    let mut settle = |of_backup: &[u8]| {
+        let there = std::fs::read_dir(dir).is_ok_and(|mut files| files.next().is_some());
+        assert!(!there, "the store is not there yet");
+        label = of_backup.to_vec();
+        Ok(())
+    };
+    let mut same = |_: &[u8], value| Ok(value);
+    let summary = backup::restore(&mut &*bytes, dir, ANY_ROOM, &mut same, &mut settle)?;
+    Ok((summary, label))
 }
 
 fn backup_of(turns: u64) -> Vec<u8> {
@@ -121,7 +130,35 @@ fn rows_are_mended_on_their_way_in() {
         value.extend(key);
         Ok(value)
     };
-    backup::restore(&mut bytes.as_slice(), &dir, ANY_ROOM, &mut mend).unwrap();
+    let mut refused = |_: &[u8]| {
+        Err(Error::Backup {
+            what: "no room for a name".into(),
+        })
+    };
+    let restored = backup::restore(
+        &mut bytes.as_slice(),
+        &dir,
+        ANY_ROOM,
+        &mut mend,
+        &mut refused,
+    );
+    assert!(
+        matches!(restored, Err(Error::Backup { .. })),
+        "{restored:?}"
+    );
+    assert!(
+        !dir.exists(),
+        "it is not there when it could not be settled"
+    );
+    let mut settle = |_: &[u8]| Ok(());
+    backup::restore(
+        &mut bytes.as_slice(),
+        &dir,
+        ANY_ROOM,
+        &mut mend,
+        &mut settle,
+    )
+    .unwrap();
     let mut expected = Content::after(TURNS);
     for (key, value) in &mut expected.rows {
         value.extend(key);

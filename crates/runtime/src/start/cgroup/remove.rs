@@ -5,7 +5,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use super::{Layout, check_parent, get, io_failed, set};
+use super::{Layout, SHIMS, check_parent, get, io_failed, set};
 use crate::start::kernel;
 use crate::start::{StartError, failed};
 
@@ -21,6 +21,22 @@ const DEPTH_MAX: usize = 32;
 pub fn kill_cgroup(parent: &str) -> Result<(), StartError> {
     check_parent(parent)?;
     kill(&Layout::read()?, parent);
+    Ok(())
+}
+
+/// Kills the shims of an installation, and its relay: they are in groups of hierarchies where nothing
+/// is frozen.
+///
+/// # Errors
+/// When the group's name is not one, or the hierarchies are unknown.
+pub fn kill_shims(installation: &str) -> Result<(), StartError> {
+    let path = format!("{installation}/{SHIMS}");
+    check_parent(&path)?;
+    for hierarchy in Layout::read()?.managed() {
+        for pid in processes(&hierarchy.folder(&path)) {
+            let _ = kernel::kill(pid, libc::SIGKILL);
+        }
+    }
     Ok(())
 }
 
