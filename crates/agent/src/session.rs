@@ -52,7 +52,13 @@ impl Agent {
                 () = reporter.changed() => None,
                 _ = resend.tick() => None,
                 _ = look.tick() => self.changed_ports(&mut ports),
-                _ = heartbeat.tick() => Some(ToServer::Heartbeat { node: self.node().id }),
+                _ = heartbeat.tick() => {
+                    let heartbeat = ToServer::Heartbeat { node: self.node().id };
+                    if to_server.send(heartbeat).await.is_err() {
+                        return;
+                    }
+                    Some(self.all_ports(&mut ports))
+                }
             };
             if let Some(answer) = answers
                 && to_server.send(answer).await.is_err()
@@ -85,6 +91,16 @@ impl Agent {
         known.clone_from(&ports);
         let node = self.node().id;
         Some(ToServer::PortsInUse { node, ports })
+    }
+
+    /// Told again though nothing changed here: the control plane leaves out what tasks held when it
+    /// was told, which another program may hold by now, and it cannot write on a full disk.
+    fn all_ports(&self, known: &mut BTreeSet<HostPort>) -> ToServer {
+        *known = listening::ports();
+        ToServer::PortsInUse {
+            node: self.node().id,
+            ports: known.clone(),
+        }
     }
 
     fn receive(&self, message: ToAgent) -> Option<ToServer> {

@@ -118,7 +118,7 @@ pub enum ToServer {
         node: NodeId,
     },
     /// Ports of the machine that programs listen on, those of its tasks included. Sent when they
-    /// changed.
+    /// changed, and again after each heartbeat.
     #[n(4)]
     PortsInUse {
         #[n(0)]
