@@ -41,6 +41,12 @@ pub const FLOOR_BYTES: u64 = 24 << 20;
 /// reports of some ten thousand tasks.
 pub const BALLAST_BYTES: u64 = 64 << 20;
 
+/// Free bytes from which room is set aside, and that a new store asks for: what is set aside must
+/// leave more than the reserve.
+pub const fn begin_bytes(reserve_bytes: u64, ballast_bytes: u64) -> u64 {
+    reserve_bytes.saturating_add(ballast_bytes.saturating_mul(2))
+}
+
 /// Commits between two syncs of the watermark.
 pub(crate) const WATERMARK_SYNC_COMMITS: u32 = 1_024;
 

@@ -124,9 +124,10 @@ fn forwarding() -> Result<()> {
     })
 }
 
-/// Room for the reserve, below which nothing may be added, and for what is set aside.
+/// Room for the reserve, below which nothing may be added, and to set some aside at once.
 fn disk(data: &Path) -> Result<()> {
-    let need = windlass_store::limits::RESERVE_BYTES + windlass_store::limits::BALLAST_BYTES;
+    use windlass_store::limits::{BALLAST_BYTES, RESERVE_BYTES, begin_bytes};
+    let need = begin_bytes(RESERVE_BYTES, BALLAST_BYTES);
     let stat = rustix::fs::statvfs(data)
         .with_context(|| format!("asking for the free space of {}", data.display()))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);

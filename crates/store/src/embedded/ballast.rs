@@ -2,10 +2,12 @@
 //! when a commit finds too little, so that stops and reports can still be written.
 
 use std::fs::{self, File};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
+
+use crate::limits;
 
 #[derive(Debug)]
 pub(crate) struct Ballast {
@@ -20,25 +22,26 @@ impl Ballast {
     /// The ballast of a folder, laid or not.
     pub(crate) fn of(dir: &Path, bytes: u64) -> Self {
         let path = dir.join("ballast");
+        // A process that ended while it laid the file left one that holds less, or nothing.
+        let allocated = fs::metadata(&path).map_or(0, |file| file.blocks().saturating_mul(512));
         Self {
-            held: path.exists(),
+            held: bytes > 0 && allocated >= bytes,
             path,
             bytes,
             refused: false,
         }
     }
 
-    /// Gives the room up; tells whether there was any.
+    /// Gives the room up, also of a file that was laid in part; tells whether there was any.
     pub(crate) fn release(&mut self) -> bool {
-        let was_held = self.held && fs::remove_file(&self.path).is_ok();
         self.held = false;
-        was_held
+        fs::remove_file(&self.path).is_ok()
     }
 
     /// Lays the ballast where it is missing and leaves more than `keep_bytes` of `free_bytes`.
     pub(crate) fn lay(&mut self, free_bytes: u64, keep_bytes: u64) {
-        let enough = keep_bytes.saturating_add(self.bytes.saturating_mul(2));
-        if self.held || self.refused || self.bytes == 0 || free_bytes < enough {
+        let nothing_to_do = self.held || self.refused || self.bytes == 0;
+        if nothing_to_do || free_bytes < limits::begin_bytes(keep_bytes, self.bytes) {
             return;
         }
         self.held = self.allocate().is_ok();
@@ -58,5 +61,24 @@ impl Ballast {
             .open(&self.path)?;
         fallocate(&file, FallocateFlags::empty(), 0, self.bytes)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_holds_less_is_laid_again() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("ballast"), "").unwrap();
+        let mut ballast = Ballast::of(dir.path(), 1 << 20);
+        assert!(!ballast.held);
+        ballast.lay(2 << 20, 0);
+        assert!(ballast.held);
+        assert!(Ballast::of(dir.path(), 1 << 20).held);
+        assert!(!Ballast::of(dir.path(), 8 << 20).held);
+        assert!(ballast.release() && !ballast.release());
+        assert!(!dir.path().join("ballast").exists());
     }
 }
