@@ -70,7 +70,14 @@ impl Records {
     async fn some(&mut self) -> Result<Next, Failure> {
         let pieces = match &mut self.pieces {
             Some(pieces) => pieces,
-            none => none.insert(open(&self.link, &self.query, &self.seen).await?),
+            none => {
+                let now = format!("{:.9}", jiff::Timestamp::now());
+                let pieces = open(&self.link, &self.query, &self.seen).await?;
+                if self.query.tail.is_some() {
+                    self.seen.opened.get_or_insert(now);
+                }
+                none.insert(pieces)
+            }
         };
         if let Some(mut records) = pieces.next_records::<Record>().await? {
             records.retain(|record| self.seen.is_new(record));
@@ -108,6 +115,11 @@ async fn open(link: &Link, query: &Query, seen: &Seen) -> Result<Pieces, Failure
 #[derive(Debug, Default)]
 struct Seen {
     last: BTreeMap<String, Last>,
+    /// When the last lines were first asked for, in the form of a record's time. What is older was
+    /// among these or is not wanted.
+    opened: Option<String>,
+    /// Whether all records come, not only the last.
+    whole: bool,
 }
 
 #[derive(Debug, Default)]
@@ -129,13 +141,25 @@ impl Seen {
 
     /// From here on, records come from the begin.
     fn rewind(&mut self) {
+        self.whole = !self.is_nothing();
         for last in self.last.values_mut() {
             last.again = last.count;
             last.rewound = true;
         }
     }
 
+    /// Whether it is of the past of a container of which the last lines showed nothing.
+    fn is_past(&self, record: &Record) -> bool {
+        let opened = self.opened.as_ref();
+        self.whole
+            && !self.last.contains_key(&record.container)
+            && opened.is_some_and(|opened| record.timestamp < *opened)
+    }
+
     fn is_new(&mut self, record: &Record) -> bool {
+        if self.is_past(record) {
+            return false;
+        }
         let last = self.last.entry(record.container.clone()).or_default();
         if last.rewound {
             if record.timestamp < last.time {
@@ -192,6 +216,34 @@ mod tests {
             let is_first = new == [true; 4];
             assert!(is_first || new == [false; 4], "{new:?}");
         }
+    }
+
+    #[test]
+    fn after_a_new_begin_the_past_of_a_silent_container_stays_out() {
+        let mut seen = Seen {
+            opened: Some("5".into()),
+            ..Seen::default()
+        };
+        // Among the last lines.
+        assert!(seen.is_new(&record("a", "4")));
+        seen.rewind();
+        let again = [("a", "3"), ("b", "3"), ("a", "4"), ("b", "4")];
+        for (container, time) in again {
+            assert!(!seen.is_new(&record(container, time)), "{container} {time}");
+        }
+        assert!(seen.is_new(&record("b", "6")));
+        assert!(seen.is_new(&record("a", "7")));
+    }
+
+    #[test]
+    fn when_nothing_was_seen_the_last_lines_come_again() {
+        let mut seen = Seen {
+            opened: Some("5".into()),
+            ..Seen::default()
+        };
+        seen.rewind();
+        assert!(seen.is_new(&record("a", "4")));
+        assert!(seen.is_new(&record("b", "3")));
     }
 
     #[test]
