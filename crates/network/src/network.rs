@@ -328,6 +328,7 @@ impl Network {
         for spare in spares {
             self.state().forget_link(&spare.attached);
         }
+        self.0.released.notify_one();
         for name in self.0.folder.names()? {
             errors.extend(self.release(&name).await.err());
         }

@@ -470,6 +470,11 @@ fn networks_made_ahead_are_like_others() {
 
         options.spares = 3;
         options.sandboxes = Vec::new();
+        let network = Network::open(options.clone()).await.expect("opens");
+        become_many(3).await;
+        let ended = tokio::time::timeout(windlass_network::limits::DOWN_WAIT, network.down());
+        ended.await.expect("waits for nothing").expect("goes down");
+        assert_eq!(traces(&machine), before, "with spares alone");
         let network = Network::open(options).await.expect("opens");
         network.create("one").await.expect("creates");
         network.down().await.expect("goes down");
