@@ -71,7 +71,7 @@ fn of_start_error(error: &StartError) -> (ContainerReason, Option<i32>) {
             Some(126),
         ),
         ("user", _) => (
-            format!("unable to find user {program}: no matching entries in passwd file"),
+            format!("unable to find {program}: no matching entries in passwd file"),
             None,
         ),
         _ => (error.to_string(), None),

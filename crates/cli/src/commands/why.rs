@@ -245,6 +245,14 @@ fn mend_of(error: &str) -> Option<String> {
              images load`",
         ),
         (
+            "chdir to cwd",
+            "check `workingDirectory`: the image has something else there than a folder",
+        ),
+        (
+            "mount:",
+            "check `mountPoints`: a folder goes onto a folder and a file onto a file",
+        ),
+        (
             "CannotStartContainer",
             "check `command`, `entryPoint` and `user` against the image",
         ),
