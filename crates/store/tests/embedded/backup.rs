@@ -13,7 +13,7 @@ const LABEL: &[u8] = b"who wrote it";
 fn restore(bytes: &[u8], dir: &Path) -> Result<(backup::Summary, Vec<u8>), Error> {
     let mut label = Vec::new();
     let mut settle = |of_backup: &[u8]| {
-        let there = std::fs::read_dir(dir).is_ok_and(|mut files| files.next().is_some());
+        let there = fs::read_dir(dir).is_ok_and(|mut files| files.next().is_some());
         assert!(!there, "the store is not there yet");
         label = of_backup.to_vec();
         Ok(())
