@@ -18,6 +18,10 @@ pub struct Reader {
     at_open: u64,
     /// Bytes after which it has read all it shall read.
     left: Option<u64>,
+    /// The time of the last record read.
+    at: Option<String>,
+    /// The file that was read is gone, and files after it may be too.
+    is_outrun: bool,
 }
 
 struct Current {
@@ -35,6 +39,8 @@ impl Reader {
             current: None,
             partial: Vec::new(),
             left: None,
+            at: None,
+            is_outrun: false,
         }
     }
 
@@ -87,15 +93,32 @@ impl Reader {
             }
             bytes = bytes.saturating_add(count);
             self.left = self.left.map(|left| left.saturating_sub(count as u64));
+            records.extend(self.told_of_loss());
             if self.partial.last() == Some(&b'\n') {
                 self.partial.pop();
-                records.extend(parse(&self.partial));
+                let record = parse(&self.partial);
+                self.at = record.as_ref().map(|it| it.time.clone()).or(self.at.take());
+                records.extend(record);
                 self.partial.clear();
             } else if self.partial.len() >= LOG_RECORD_BYTES_MAX {
                 self.partial.clear();
             }
         }
         Ok(records)
+    }
+
+    /// What nobody can read any more is not to be taken for never written.
+    fn told_of_loss(&mut self) -> Option<LogRecord> {
+        if !std::mem::take(&mut self.is_outrun) {
+            return None;
+        }
+        Some(LogRecord {
+            time: self.at.clone()?,
+            stream: "shim".to_owned(),
+            partial: false,
+            text: "records may be missing here: the log was rotated faster than it was read"
+                .to_owned(),
+        })
     }
 
     fn failed(&self, source: io::Error) -> Error {
@@ -129,6 +152,7 @@ impl Reader {
                 Some(newer) => {
                     // The shim goes on in a new file only after a whole record.
                     self.partial.clear();
+                    self.is_outrun |= !newer.is_next;
                     self.current = Some(Current::new(newer));
                 }
             }
@@ -232,7 +256,12 @@ mod tests {
         }
         assert_eq!(
             texts(reader.read().unwrap()),
-            ["line 2", "line 3", "line 4"]
+            [
+                "records may be missing here: the log was rotated faster than it was read",
+                "line 2",
+                "line 3",
+                "line 4"
+            ]
         );
         // In the midst of a rotation the newest is not there yet.
         fs::rename(log.file(0), log.file(1)).unwrap();

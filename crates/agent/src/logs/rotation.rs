@@ -15,6 +15,8 @@ const RACES_MAX: u32 = 100;
 pub(super) struct Opened {
     pub(super) inode: u64,
     pub(super) file: File,
+    /// No file between it and the one it was asked for by is known to be gone.
+    pub(super) is_next: bool,
 }
 
 /// The files that are there, the newest first. In the midst of a rotation one may be missing.
@@ -45,10 +47,13 @@ pub(super) fn numbered(path: &Path, number: u32) -> PathBuf {
 /// Opens the file that `choose` takes of those that are there; nothing when it takes none.
 fn open(
     path: &Path,
+    after: Option<u64>,
     choose: impl Fn(&[(PathBuf, u64)]) -> Option<(PathBuf, u64)>,
 ) -> io::Result<Option<Opened>> {
     for _ in 0..RACES_MAX {
-        let Some((name, inode)) = choose(&files(path)) else {
+        let files = files(path);
+        let is_next = after.is_none_or(|inode| position(&files, inode).is_some());
+        let Some((name, inode)) = choose(&files) else {
             return Ok(None);
         };
         let file = match open_no_link(&name) {
@@ -57,18 +62,22 @@ fn open(
         };
         // Renamed in between, the name leads to another.
         if file.metadata()?.ino() == inode {
-            return Ok(Some(Opened { inode, file }));
+            return Ok(Some(Opened {
+                inode,
+                file,
+                is_next,
+            }));
         }
     }
     Err(io::Error::other("its files change all the time"))
 }
 
 pub(super) fn oldest(path: &Path) -> io::Result<Option<Opened>> {
-    open(path, |files| files.last().cloned())
+    open(path, None, |files| files.last().cloned())
 }
 
 pub(super) fn newest(path: &Path) -> io::Result<Option<Opened>> {
-    open(path, |files| files.first().cloned())
+    open(path, None, |files| files.first().cloned())
 }
 
 /// The one that was written after `inode`. When that was removed, all that is left is newer.
@@ -77,7 +86,7 @@ pub(super) fn newer(path: &Path, inode: u64) -> io::Result<Option<Opened>> {
     if fs::symlink_metadata(path).is_ok_and(|meta| meta.ino() == inode) {
         return Ok(None);
     }
-    open(path, |files| match position(files, inode) {
+    open(path, Some(inode), |files| match position(files, inode) {
         Some(at) => files.get(at.checked_sub(1)?).cloned(),
         None => files.last().cloned(),
     })
@@ -85,7 +94,7 @@ pub(super) fn newer(path: &Path, inode: u64) -> io::Result<Option<Opened>> {
 
 /// The one that was written before `inode`.
 pub(super) fn older(path: &Path, inode: u64) -> io::Result<Option<Opened>> {
-    open(path, |files| {
+    open(path, None, |files| {
         files
             .get(position(files, inode)?.saturating_add(1))
             .cloned()
