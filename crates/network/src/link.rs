@@ -181,13 +181,18 @@ pub(crate) fn set_up(socket: &Socket, index: u32, up: bool) -> Result<(), Socket
     socket.execute(&batch)
 }
 
+/// Deletes a link. One that is gone is no error: those of a namespace that ends go by themselves, and
+/// may do so just now.
 pub(crate) fn delete(socket: &Socket, index: u32) -> Result<(), SocketError> {
     let mut batch = Batch::new();
     batch.message(DELETE_LINK, ACK, |m| {
         m.raw(&link_header(index, 0));
         Ok(())
     })?;
-    socket.execute(&batch)
+    match socket.execute(&batch) {
+        Err(error) if error.errno() == Some(libc::ENODEV) => Ok(()),
+        other => other,
+    }
 }
 
 /// The link with this name, if there is one.
