@@ -17,6 +17,7 @@ pub mod definition;
 pub mod history;
 pub mod id;
 pub mod instance;
+pub mod kernel_parameter;
 pub mod limits;
 pub mod observation;
 pub mod placement;

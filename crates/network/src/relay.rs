@@ -18,12 +18,14 @@ mod keeper;
 mod message;
 mod process;
 
+use self::message::{Message, Verb};
+
 pub(crate) use self::keeper::{Keeper, Listening};
 pub use self::process::main;
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +71,32 @@ fn watched(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register(socket) }?)
 }
 
+/// Sends a message on a watched socket, with the sockets that go with it.
+async fn send(
+    to: &AsyncFd<OwnedFd>,
+    message: &Message,
+    sockets: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    loop {
+        let mut ready = to.writable().await?;
+        match ready.try_io(|to| message::send(to.get_ref(), message, sockets)) {
+            Ok(sent) => return sent,
+            Err(_would_block) => {}
+        }
+    }
+}
+
+/// Receives a message from a watched socket; `None` at the end of the connection.
+async fn receive(from: &AsyncFd<OwnedFd>) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
+    loop {
+        let mut ready = from.readable().await?;
+        match ready.try_io(|from| message::receive(from.get_ref())) {
+            Ok(received) => return received,
+            Err(_would_block) => {}
+        }
+    }
+}
+
 /// Connects to the relay of a network, if one lives.
 fn connect(run_dir: &Path) -> io::Result<Option<OwnedFd>> {
     let socket = socket()?;
@@ -98,7 +126,7 @@ pub fn end(run_dir: &Path) -> io::Result<()> {
 
 fn say_end(socket: &OwnedFd) -> io::Result<()> {
     use rustix::net::sockopt::{Timeout, set_socket_timeout};
-    let (timeout, message) = (Timeout::Recv, message::Message::plain(message::Verb::End));
+    let (timeout, message) = (Timeout::Recv, Message::plain(Verb::End));
     set_socket_timeout(socket, timeout, Some(ANSWER))?;
     match message::send(socket.as_fd(), &message, &[]) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use crate::Error;
 
 /// The disk below a folder.
-pub(crate) struct Disk {
+pub struct Disk {
     dir: PathBuf,
     name: String,
 }
 
 impl Disk {
     /// Finds the disk of a folder that exists.
-    pub(crate) fn of(dir: &Path) -> Self {
+    pub fn of(dir: &Path) -> Self {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let path = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         let name = mount_of(&mounts, &path).unwrap_or_else(|| format!("of {}", dir.display()));
@@ -27,7 +27,10 @@ impl Disk {
     }
 
     /// Bytes that this process may still write.
-    pub(crate) fn free_bytes(&self) -> Result<u64, Error> {
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn free_bytes(&self) -> Result<u64, Error> {
         let stat = rustix::fs::statvfs(&self.dir)
             .map_err(|errno| Error::io("ask for the free space of", &self.dir)(errno.into()))?;
         // Root may use the blocks that ext4 reserves, but a full disk hurts everyone long before.

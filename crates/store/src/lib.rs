@@ -31,6 +31,7 @@ mod row;
 mod total;
 
 pub use batch::{Batch, HistoryRecord};
+pub use disk::Disk;
 pub use embedded::Embedded;
 pub use error::Error;
 pub use history::Day;

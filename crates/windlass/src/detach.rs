@@ -2,6 +2,7 @@
 
 use crate::data_folder;
 use crate::installation::Endpoint;
+use crate::plane::OWN_PROGRAM;
 use crate::up;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
@@ -27,7 +28,7 @@ pub(crate) fn run(data: &Path) -> Result<()> {
     let words = std::env::args_os()
         .skip(1)
         .filter(|word| word != "--detach");
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new(OWN_PROGRAM);
     command
         .args(words)
         .stdin(Stdio::null())

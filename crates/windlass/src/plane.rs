@@ -24,8 +24,8 @@ use windlass_server::{Handle, Leader, Refused, Stopped};
 use windlass_session::ToServer;
 use windlass_store::Store;
 
-/// What runs as shim and relay: this very program, even when its file was replaced meanwhile.
-const OWN_PROGRAM: &str = "/proc/self/exe";
+/// What runs as server, shim and relay: this very program, even when its file was replaced meanwhile.
+pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
 /// What clients mean that name no cluster: it is always there.
 pub(crate) const DEFAULT_CLUSTER: &str = "default";
 /// Shims kept ready, so that a task need not wait for one.

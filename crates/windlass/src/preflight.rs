@@ -128,9 +128,7 @@ fn forwarding() -> Result<()> {
 fn disk(data: &Path) -> Result<()> {
     use windlass_store::limits::{BALLAST_BYTES, RESERVE_BYTES, begin_bytes};
     let need = begin_bytes(RESERVE_BYTES, BALLAST_BYTES);
-    let stat = rustix::fs::statvfs(data)
-        .with_context(|| format!("asking for the free space of {}", data.display()))?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let free = windlass_store::Disk::of(data).free_bytes()?;
     if free >= need {
         return Ok(());
     }

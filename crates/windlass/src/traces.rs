@@ -1,7 +1,7 @@
 //! What an installation has on the machine beside its data folder, and how it goes.
 
 use crate::installation::Installation;
-use crate::plane::Plane;
+use crate::plane::{OWN_PROGRAM, Plane};
 use crate::run_folder;
 use anyhow::{Result, bail};
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ pub(crate) async fn remove_by_name(installation: &Installation) -> Result<()> {
     let mut faults = Vec::new();
     let runtime = Embedded::new(embedded::Options {
         run_dir: run_dir.join("sandboxes"),
-        executable: PathBuf::from("/proc/self/exe"),
+        executable: PathBuf::from(OWN_PROGRAM),
         cgroup_root: installation.cgroup(),
         spare_shims: 0,
     })?;

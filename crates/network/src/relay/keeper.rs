@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::carry::Relays;
 use super::message::{self, Message, Verb};
-use super::{ANSWER, Starter, connect, end, socket, socket_path, watched};
+use super::{ANSWER, Starter, connect, end, receive, send, socket, socket_path, watched};
 use crate::limits;
 use crate::ports::{PortKey, listen};
 
@@ -209,7 +209,13 @@ impl Carrier {
                             ..Message::plain(Verb::Release)
                         };
                         send(relay, &message, &[]).await?;
-                        while receive(relay).await?.key != *key {}
+                        loop {
+                            let answer = receive(relay).await?;
+                            let answer = answer.ok_or(io::ErrorKind::UnexpectedEof)?;
+                            if answer.0.key == *key {
+                                break;
+                            }
+                        }
                     }
                     Ok(())
                 };
@@ -322,35 +328,9 @@ async fn ended(way: &Way) {
     let Way::Process(relay, _) = way else {
         return std::future::pending().await;
     };
-    while let Ok(message) = receive(relay).await {
+    while let Ok(Some((message, _))) = receive(relay).await {
         // It gives back what it was not asked for: the sockets could not be watched.
         let port = message.key.port;
         tracing::warn!(port, "the relay cannot carry a published port");
-    }
-}
-
-async fn send(
-    relay: &AsyncFd<OwnedFd>,
-    message: &Message,
-    sockets: &[std::os::fd::BorrowedFd<'_>],
-) -> io::Result<()> {
-    loop {
-        let mut ready = relay.writable().await?;
-        match ready.try_io(|relay| message::send(relay.get_ref(), message, sockets)) {
-            Ok(sent) => return sent,
-            Err(_would_block) => {}
-        }
-    }
-}
-
-async fn receive(relay: &AsyncFd<OwnedFd>) -> io::Result<Message> {
-    loop {
-        let mut ready = relay.readable().await?;
-        match ready.try_io(|relay| message::receive(relay.get_ref())) {
-            Ok(Ok(Some((message, _)))) => return Ok(message),
-            Ok(Ok(None)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(Err(error)) => return Err(error),
-            Err(_would_block) => {}
-        }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::net::SocketFlags;
@@ -14,8 +14,8 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use tokio::io::unix::AsyncFd;
 
 use super::carry::Relays;
-use super::message::{self, Message, Verb};
-use super::watched;
+use super::message::{Message, Verb};
+use super::{receive, send, watched};
 
 /// How it is called in lists of processes.
 const NAME: &CStr = c"windlass-relay";
@@ -118,7 +118,7 @@ async fn answer(
     };
     for answer in answers {
         // A server that is gone is seen when its next message is read.
-        if send(server, &answer).await.is_err() {
+        if send(server, &answer, &[]).await.is_err() {
             break;
         }
     }
@@ -128,31 +128,11 @@ async fn answer(
 async fn accept(listener: &AsyncFd<OwnedFd>) -> io::Result<AsyncFd<OwnedFd>> {
     loop {
         let mut ready = listener.readable().await?;
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let flags = SocketFlags::CLOEXEC;
         let accepting =
             |listener: &AsyncFd<OwnedFd>| Ok(rustix::net::accept_with(listener.get_ref(), flags)?);
         match ready.try_io(accepting) {
             Ok(accepted) => return watched(accepted?),
-            Err(_would_block) => {}
-        }
-    }
-}
-
-async fn receive(server: &AsyncFd<OwnedFd>) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
-    loop {
-        let mut ready = server.readable().await?;
-        match ready.try_io(|server| message::receive(server.get_ref())) {
-            Ok(received) => return received,
-            Err(_would_block) => {}
-        }
-    }
-}
-
-async fn send(server: &AsyncFd<OwnedFd>, message: &Message) -> io::Result<()> {
-    loop {
-        let mut ready = server.writable().await?;
-        match ready.try_io(|server| message::send(server.get_ref().as_fd(), message, &[])) {
-            Ok(sent) => return sent,
             Err(_would_block) => {}
         }
     }

@@ -2,23 +2,13 @@
 
 use std::ffi::CString;
 
+use windlass_model::kernel_parameter::{Owner, is_name, owner};
+
 use super::{StartError, cstring, failed};
 use crate::spec::{ContainerSpec, Namespace, Network};
 
 /// Longest value, bytes.
 const VALUE_MAX: usize = 4096;
-
-/// Parameters of the ipc namespace, and one prefix beside them: `fs.mqueue.`.
-const IPC: [&str; 8] = [
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shm_rmid_forced",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-];
 
 /// Paths below /proc and values. Refuses what is not namespaced, what would be the host's, and what
 /// could be read as more than one name and one value.
@@ -35,11 +25,7 @@ pub(super) fn prepare(spec: &ContainerSpec) -> Result<Vec<(CString, CString)>, S
 
 fn check(name: &str, value: &str, network: &Network, ipc: &Namespace) -> Result<(), StartError> {
     let refused = |errno, why: &str| Err(failed("sysctl", errno, format!("{name:?}: {why}")));
-    let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
-    if !name
-        .split('.')
-        .all(|part| !part.is_empty() && part.bytes().all(letter))
-    {
+    if !is_name(name) {
         return refused(
             libc::EINVAL,
             "not a name of letters, digits, _ and - between dots",
@@ -48,19 +34,17 @@ fn check(name: &str, value: &str, network: &Network, ipc: &Namespace) -> Result<
     if value.len() > VALUE_MAX || value.bytes().any(|b| b == b'\n' || b == 0) {
         return refused(libc::EINVAL, "the value has to be one line");
     }
-    if name.starts_with("net.") {
-        return match network {
+    match owner(name) {
+        Some(Owner::Network) => match network {
             Network::Host => refused(libc::EPERM, "the network namespace is the host's"),
             Network::None | Network::Path(_) => Ok(()),
-        };
-    }
-    if IPC.contains(&name) || name.starts_with("fs.mqueue.") {
-        return match ipc {
+        },
+        Some(Owner::Ipc) => match ipc {
             Namespace::Host => refused(libc::EPERM, "the ipc namespace is the host's"),
             Namespace::Private | Namespace::Container(_) | Namespace::Sandbox => Ok(()),
-        };
+        },
+        None => refused(libc::EPERM, "not a parameter of the container's own"),
     }
-    refused(libc::EPERM, "not a parameter of the container's own")
 }
 
 #[cfg(test)]

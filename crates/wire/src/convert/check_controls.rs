@@ -6,18 +6,7 @@ use crate::error::ApiError;
 use std::collections::BTreeSet;
 use windlass_model::container::{ContainerDefinition, KeyValue};
 use windlass_model::definition::{NetworkMode, SharingMode, Template};
-
-/// Parameters of the ipc namespace, and one prefix beside them: `fs.mqueue.`.
-const IPC: [&str; 8] = [
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shm_rmid_forced",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-];
+use windlass_model::kernel_parameter::{Owner, is_name, owner};
 
 pub(super) fn check_system_controls(template: &Template) -> Result<(), ApiError> {
     for container in &template.containers {
@@ -37,21 +26,17 @@ fn check(
     container: &ContainerDefinition,
     control: &KeyValue,
 ) -> Result<(), ApiError> {
-    let letter = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    let part = |part: &str| !part.is_empty() && part.bytes().all(letter);
-    let name = control.name.as_str();
-    let network = name.starts_with("net.");
-    let ipc = IPC.contains(&name) || name.starts_with("fs.mqueue.");
-    if !name.split('.').all(part) || !(network || ipc) {
+    let owner = owner(&control.name).filter(|_| is_name(&control.name));
+    let Some(owner) = owner else {
         let why = "is no parameter of a container: those are net.*, fs.mqueue.* and the \
                    kernel's of System V IPC";
         return Err(refused(container, control, why));
-    }
-    if network && template.network() == NetworkMode::Host {
+    };
+    if owner == Owner::Network && template.network() == NetworkMode::Host {
         let why = "is not supported when networkMode=host";
         return Err(refused(container, control, why));
     }
-    if ipc && template.ipc_mode == Some(SharingMode::Host) {
+    if owner == Owner::Ipc && template.ipc_mode == Some(SharingMode::Host) {
         let why = "is not supported when ipcMode=host";
         return Err(refused(container, control, why));
     }
