@@ -1,0 +1,37 @@
+//! Clusters.
+
+use super::error;
+use crate::error::{ApiError, ErrorCode};
+
+pub fn not_found() -> ApiError {
+    error(ErrorCode::ClusterNotFound, "Cluster not found.")
+}
+
+/// The cluster was deleted.
+pub fn inactive() -> ApiError {
+    error(
+        ErrorCode::ClusterNotFound,
+        "The referenced cluster was inactive.",
+    )
+}
+
+pub fn contains_services() -> ApiError {
+    error(
+        ErrorCode::ClusterContainsServices,
+        "The Cluster cannot be deleted while Services are active.",
+    )
+}
+
+pub fn contains_container_instances() -> ApiError {
+    error(
+        ErrorCode::ClusterContainsContainerInstances,
+        "The Cluster cannot be deleted while Container Instances are active or draining.",
+    )
+}
+
+pub fn contains_tasks() -> ApiError {
+    error(
+        ErrorCode::ClusterContainsTasks,
+        "The Cluster cannot be deleted while Tasks are active.",
+    )
+}
