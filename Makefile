@@ -1,5 +1,5 @@
 # Every target installs what it misses and then calls one script.
-.PHONY: demo test test-v2 bench fmt install
+.PHONY: demo test test-v2 bench fmt install package
 
 demo:
 	scripts/demo.sh
@@ -18,3 +18,6 @@ fmt:
 
 install:
 	scripts/install.sh
+
+package:
+	scripts/package.sh

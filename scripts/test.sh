@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*" >&2; }
 
 step "packages and tools"
-scripts/packages.sh build-essential busybox-static ca-certificates cpio curl docker-registry \
+scripts/packages.sh binutils build-essential busybox-static ca-certificates cpio curl docker-registry \
     e2fsprogs iproute2 nftables procps python3-venv runc skopeo util-linux
 scripts/botocore.sh >/dev/null
 scripts/sample-images.sh >/dev/null

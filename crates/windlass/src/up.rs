@@ -10,6 +10,7 @@ use crate::served::server_of;
 use crate::traces::remove_traces;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sd_notify::NotifyState;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -86,6 +87,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     endpoint.write(&data)?;
     let mut serving = tokio::spawn(windlass_api::serve(listener, door, stopped));
     announce(&options, &installation, &endpoint);
+    tell_manager(NotifyState::Ready);
     // Without its door the control plane serves nobody: better to end and say why.
     let mut served = None;
     let end = tokio::select! {
@@ -95,6 +97,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
             Err(anyhow!("the front door ended by itself"))
         }
     };
+    tell_manager(NotifyState::Stopping);
     Endpoint::remove(&data);
     // Requests that run may end; new ones are refused.
     let _ = stop.send(true);
@@ -172,6 +175,13 @@ fn clear(dir: &Path) -> Result<()> {
         _ => {}
     }
     make_private(dir)
+}
+
+/// Tells the service manager that started this process, if one did: to systemd it is `Type=notify`.
+fn tell_manager(state: NotifyState<'_>) {
+    if let Err(err) = sd_notify::notify(&[state]) {
+        tracing::warn!(%err, "the service manager cannot be told of a change");
+    }
 }
 
 fn announce(options: &Options, installation: &Installation, endpoint: &Endpoint) {
