@@ -1,5 +1,7 @@
 """The door before any operation: signatures, targets, bodies, and the words of its refusals."""
 
+import subprocess
+import urllib.request
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -45,7 +47,7 @@ def test_a_signed_request_is_answered(windlass):
         ({"minutes": -6}, "InvalidSignatureException", "Signature expired"),
         ({"minutes": 6}, "InvalidSignatureException", "Signature expired"),
         ({"region": "eu-north-1"}, "InvalidSignatureException", "in region us-east-1"),
-        ({"service": "s3"}, "InvalidSignatureException", "serves ecs and sts"),
+        ({"service": "s3"}, "UnknownOperationException", "serves ecs and sts, and not s3"),
     ],
 )
 def test_what_is_not_signed_right_is_refused(windlass, how, code, message):
@@ -58,29 +60,47 @@ def test_what_is_not_signed_right_is_refused(windlass, how, code, message):
     assert message in answer.message
 
 
+# Keys as a shell may have them that points at Windlass: its own, somebody's of AWS, a wrong secret.
+KEYS = [{}, {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE"}, {"aws_secret_access_key": "x" * 40}]
+
+
+@pytest.mark.parametrize("keys", KEYS)
 @pytest.mark.parametrize(
     "service, operation, members, code",
     [
-        ("sts", "assume_role", {"RoleArn": "r" * 20, "RoleSessionName": "me"}, "InvalidAction"),
-        ("elbv2", "describe_load_balancers", {}, "SignatureDoesNotMatch"),
-        ("iam", "list_users", {}, "SignatureDoesNotMatch"),
-        ("ec2", "describe_instances", {}, "SignatureDoesNotMatch"),
-        ("s3", "list_buckets", {}, "SignatureDoesNotMatch"),
-        ("logs", "describe_log_groups", {}, "InvalidSignatureException"),
-        ("lambda", "list_functions", {}, "InvalidSignatureException"),
+        ("elbv2", "describe_load_balancers", {}, "InvalidAction"),
+        ("iam", "list_users", {}, "InvalidAction"),
+        ("sns", "list_topics", {}, "InvalidAction"),
+        ("route53", "list_hosted_zones", {}, "InvalidAction"),
+        ("ec2", "describe_instances", {}, "InvalidAction"),
+        ("s3", "list_buckets", {}, "InvalidAction"),
+        ("s3", "put_object", {"Bucket": "b", "Key": "k", "Body": b"x"}, "InvalidAction"),
+        ("sqs", "list_queues", {}, "UnknownOperationException"),
+        ("ssm", "get_parameter", {"Name": "n"}, "UnknownOperationException"),
+        ("dynamodb", "list_tables", {}, "UnknownOperationException"),
+        ("cloudwatch", "list_metrics", {}, "UnknownOperationException"),
+        ("logs", "describe_log_groups", {}, "UnknownOperationException"),
+        ("lambda", "list_functions", {}, "UnknownOperationException"),
     ],
 )
 def test_a_service_that_is_not_served_says_so_in_its_own_protocol(
-    windlass, service, operation, members, code
+    windlass, service, operation, members, code, keys
 ):
-    client = windlass.client(service)
+    client = windlass.client(service, **keys)
     with pytest.raises(ClientError) as error:
         getattr(client, operation)(**members)
     told = error.value.response["Error"]
     assert told["Code"] == code, told
-    served = "GetCallerIdentity" if service == "sts" else "this endpoint serves ecs and sts"
-    assert served in told["Message"], told
+    assert "This endpoint is Windlass, which serves ecs and sts, and not" in told["Message"], told
+    assert "unset AWS_ENDPOINT_URL" in told["Message"], told
     assert error.value.response["ResponseMetadata"]["RequestId"]
+
+
+def test_other_operations_of_sts_say_what_is_served(windlass):
+    with pytest.raises(ClientError) as error:
+        windlass.client("sts").assume_role(RoleArn="r" * 20, RoleSessionName="me")
+    assert error.value.response["Error"]["Code"] == "InvalidAction"
+    assert "GetCallerIdentity" in error.value.response["Error"]["Message"]
 
 
 @pytest.mark.parametrize(
@@ -194,3 +214,41 @@ def test_many_requests_at_once(windlass):
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(lambda _: windlass.raw(LIST, {}).status, range(400)))
     assert answers == [200] * 400
+
+
+def test_a_second_person_gets_a_key_and_loses_it(windlass, tmp_path):
+    def keys(*words, **environment):
+        command = [windlass.executable, "keys", *words, "--data", windlass.data]
+        env = {"PATH": "/usr/bin:/bin"} | environment
+        done = subprocess.run(command, capture_output=True, text=True, env=env)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    made = dict(line.split("=", 1) for line in keys("create", "alice").splitlines())
+    alice = {
+        "aws_access_key_id": made["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": made["AWS_SECRET_ACCESS_KEY"],
+    }
+    arn = windlass.client("sts", **alice).get_caller_identity()["Arn"]
+    assert arn.endswith(":user/alice")
+    own = {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "s" * 40}
+    keys("import", "--name", "bob", **own)
+    bob = {name.lower(): value for name, value in own.items()}
+    assert windlass.client("ecs", **bob).list_clusters()["clusterArns"]
+    listed = keys("ls")
+    assert "alice" in listed and "bob" in listed and "s" * 40 not in listed
+    keys("rm", "alice")
+    with pytest.raises(ClientError) as error:
+        windlass.client("ecs", **alice).list_clusters()
+    assert error.value.response["Error"]["Code"] == "UnrecognizedClientException"
+    keys("rm", "bob")
+
+
+def test_health_and_metrics_need_no_signature(windlass):
+    with urllib.request.urlopen(f"{windlass.url}/healthz") as answer:
+        assert answer.read() == b"ok\n"
+    windlass.raw(LIST, {})
+    with urllib.request.urlopen(f"{windlass.url}/metrics") as answer:
+        text = answer.read().decode()
+    for name in ("windlass_api_calls_total", "windlass_store_bytes", "windlass_disk_free_bytes"):
+        assert f"\n{name}" in text, text

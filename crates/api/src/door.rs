@@ -1,21 +1,25 @@
 //! One request: verified, then routed by the service it is signed for and the operation it names.
 
-use crate::caller::{AccessKey, Caller, Keys};
+use crate::caller::Caller;
+use crate::keys::{AccessKey, Keys};
 use crate::limits;
 use crate::local::Local;
+use crate::metrics::Metrics;
 use crate::ops::{self, Call};
 use crate::page::PageTokens;
-use crate::protocol::{JSON, Protocol, XML};
+use crate::places::{Full, Held, Places};
+use crate::protocol::{JSON, Protocol, XML, refuse_other_service};
 use crate::sigv4::{Body, Claim, Deny};
-use crate::{sts, windlass};
+use crate::unsigned::Cached;
+use crate::{metrics, sts, unsigned, windlass};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body as _, Incoming};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Semaphore;
 use windlass_model::arn::Scope;
 use windlass_server::Handle;
@@ -32,23 +36,47 @@ pub(crate) struct Door {
     pub(crate) keys: Keys,
     pub(crate) tokens: PageTokens,
     pub(crate) backup_label: Vec<u8>,
+    pub(crate) places: Arc<Places>,
+    pub(crate) metrics: Metrics,
+    pub(crate) cached: Cached,
+    pub(crate) backups: Arc<Semaphore>,
+}
+
+/// What a request may have of the server before anybody knows whose it is.
+pub(crate) struct Guest {
+    /// What it holds of the memory for all requests.
+    pub(crate) held: Held,
+    /// Bounds how many bodies of one connection are held at a time.
+    pub(crate) bodies: Arc<Semaphore>,
+    /// What it asks for, once its signature held.
+    pub(crate) operation: &'static str,
 }
 
 impl Door {
-    /// `bodies` bounds how many bodies of one connection are held at a time.
     pub(crate) async fn answer(
         self: Arc<Door>,
         request: Request<Incoming>,
-        bodies: Arc<Semaphore>,
+        mut guest: Guest,
     ) -> Answer {
+        let begun = Instant::now();
         let request_id = request_id();
         let protocol = Protocol::of(request.headers());
         let (parts, mut body) = request.into_parts();
-        let call = self.route(&parts, &mut body, &bodies, &request_id);
-        let mut answer = match Box::pin(call).await {
+        if let Some(page) = unsigned::page(&parts) {
+            return unsigned::answer(&self, page, &parts, guest.held.connection()).await;
+        }
+        let call = self.route(&parts, &mut body, &mut guest, &request_id);
+        let answer = Box::pin(call).await;
+        let outcome = answer
+            .as_ref()
+            .map_or_else(|err| err.code.as_str(), |_| "ok");
+        self.metrics
+            .record(guest.operation, outcome, begun.elapsed());
+        let mut answer = match answer {
             Ok(answer) => answer,
             Err(err) => {
                 tracing::debug!(code = err.code.as_str(), message = err.message, "refused");
+                drop((parts, guest));
                 read_on(&mut body).await;
                 protocol.refuse(&err, &request_id)
             }
@@ -66,26 +94,35 @@ impl Door {
         &self,
         parts: &Parts,
         body: &mut Incoming,
-        bodies: &Semaphore,
+        guest: &mut Guest,
         request_id: &str,
     ) -> Result<Answer, ApiError> {
+        let head = head_bytes(parts).saturating_add(limits::REQUEST_COST_BYTES);
+        guest.held.take(head).await.map_err(throttled)?;
         let claim = Claim::parse(&parts.headers).map_err(denied)?;
+        refuse_other_service(claim.service)?;
         let key = self.keys.find(claim.access_key);
         let key = key.ok_or_else(|| denied(Deny::UnknownKey))?;
-        claim.check_head(parts, key, now_s()).map_err(denied)?;
-        let caller = self.caller(&claim, key);
-        self.check_service(&caller)?;
+        claim
+            .check_head(parts, &key, now_ms() / 1_000)
+            .map_err(denied)?;
+        let caller = self.caller(&claim, &key);
+        self.check_region(&caller)?;
         let upload = windlass::streamed_upload(&parts.headers);
         if let Some(operation) = upload.filter(|_| caller.service == "ecs") {
-            let signed = claim.check_signature(parts, Body::Declared, key);
+            let signed = claim.check_signature(parts, Body::Declared, &key);
             signed.map_err(denied)?;
+            guest.held.authenticated();
+            guest.operation = operation.name();
             return windlass::upload(self, operation, &parts.headers, body).await;
         }
         // Held until the call is answered, and never closed.
-        let _held = bodies.acquire().await;
-        let bytes = read_body(body, body_bytes_max(&parts.headers)).await?;
-        let signed = claim.check_signature(parts, Body::Bytes(&bytes), key);
+        let _turn = guest.bodies.acquire().await;
+        let bytes = read_body(body, body_bytes_max(&parts.headers), &mut guest.held).await?;
+        let signed = claim.check_signature(parts, Body::Bytes(&bytes), &key);
         signed.map_err(denied)?;
+        guest.held.authenticated();
+        guest.operation = operation_of(&caller, &parts.headers);
         if parts.method != http::Method::POST {
             return Err(messages::request::unknown_operation(parts.method.as_str()));
         }
@@ -108,25 +145,29 @@ impl Door {
         Ok(respond(200, JSON, body))
     }
 
+    pub(crate) fn user_arn(&self, name: &str) -> String {
+        format!("arn:aws:iam::{}:user/{name}", self.scope.account)
+    }
+
     fn caller(&self, claim: &Claim<'_>, key: &AccessKey) -> Caller {
         Caller {
             access_key: key.id.clone(),
-            arn: format!("arn:aws:iam::{}:user/{}", self.scope.account, key.user),
+            arn: self.user_arn(&key.user),
             region: claim.region.to_owned(),
             service: claim.service.to_owned(),
         }
     }
 
-    /// A call for another service or region is refused naming both.
-    fn check_service(&self, caller: &Caller) -> Result<(), ApiError> {
+    /// A call for another region is refused naming both.
+    fn check_region(&self, caller: &Caller) -> Result<(), ApiError> {
         let here = &self.scope.region;
-        if ["ecs", "sts"].contains(&caller.service.as_str()) && caller.region == *here {
+        if caller.region == *here {
             return Ok(());
         }
         let message = format!(
-            "Credential should be scoped to a valid region and service: this endpoint serves ecs \
-             and sts in region {here}, not {} in region {}.",
-            quoted(&caller.service),
+            "Credential should be scoped to a valid region: this endpoint serves {} in region \
+             {here}, not in region {}.",
+            caller.service,
             quoted(&caller.region)
         );
         Err(ApiError::new(ErrorCode::InvalidSignature, message))
@@ -147,11 +188,24 @@ fn denied(deny: Deny) -> ApiError {
     }
 }
 
-fn now_s() -> i64 {
+/// Milliseconds since the epoch.
+pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| {
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     })
+}
+
+/// What a verified call is counted as.
+fn operation_of(caller: &Caller, headers: &HeaderMap) -> &'static str {
+    if caller.service == "sts" {
+        return "GetCallerIdentity";
+    }
+    let target = target(headers).unwrap_or("");
+    let own = target.strip_prefix("Windlass.");
+    let own = own.map(|name| windlass::known_name(name).unwrap_or(metrics::UNKNOWN));
+    let ecs = || Operation::from_target(target).map_or(metrics::UNKNOWN, |it| it.name());
+    own.unwrap_or_else(ecs)
 }
 
 /// A call's operation: exactly one header may name it.
@@ -184,35 +238,58 @@ fn body_bytes_max(headers: &HeaderMap) -> usize {
     }
 }
 
-async fn read_body(body: &mut Incoming, bytes_max: usize) -> Result<Bytes, ApiError> {
+/// What the head of a request takes, roughly.
+fn head_bytes(parts: &Parts) -> usize {
+    let headers = parts.headers.iter();
+    let headers = headers.map(|(name, value)| name.as_str().len() + value.len());
+    let uri = parts.uri.path_and_query();
+    headers.sum::<usize>() + uri.map_or(0, |uri| uri.as_str().len())
+}
+
+fn throttled(_: Full) -> ApiError {
+    messages::request::throttled()
+}
+
+/// The whole body. What has arrived counts as held, not what is announced: a stranger who announces
+/// much takes nothing.
+async fn read_body(
+    body: &mut Incoming,
+    bytes_max: usize,
+    held: &mut Held,
+) -> Result<Vec<u8>, ApiError> {
     // A length that is told is believed: there is no need to read so far.
     let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if told > bytes_max {
         return Err(messages::request::too_large(bytes_max));
     }
-    let limited = Limited::new(body, bytes_max);
-    let collected = tokio::time::timeout(limits::BODY_TIMEOUT, limited.collect())
-        .await
-        .map_err(|_| {
-            ApiError::new(
-                ErrorCode::Serialization,
-                "The request's body did not arrive in time.",
-            )
-        })?;
-    match collected {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(err) if err.is::<http_body_util::LengthLimitError>() => {
-            Err(messages::request::too_large(bytes_max))
+    let whole = async {
+        let mut whole = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|err| {
+                let message = format!("The request's body could not be read: {err}.");
+                ApiError::new(ErrorCode::Serialization, message)
+            })?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if data.len() > bytes_max - whole.len() {
+                return Err(messages::request::too_large(bytes_max));
+            }
+            held.take(data.len()).await.map_err(throttled)?;
+            whole.extend_from_slice(&data);
         }
-        Err(err) => Err(ApiError::new(
-            ErrorCode::Serialization,
-            format!("The request's body could not be read: {err}."),
-        )),
-    }
+        Ok(whole)
+    };
+    let late = || {
+        let message = "The request's body did not arrive in time.";
+        ApiError::new(ErrorCode::Serialization, message)
+    };
+    let arrived = tokio::time::timeout(limits::BODY_TIMEOUT, whole).await;
+    arrived.map_err(|_| late())?
 }
 
 pub(crate) fn respond(status: u16, content_type: &'static str, body: Vec<u8>) -> Answer {
-    let body = Full::new(Bytes::from(body))
+    let body = http_body_util::Full::new(Bytes::from(body))
         .map_err(|never| match never {})
         .boxed();
     stream(status, content_type, body)

@@ -34,8 +34,20 @@ pub trait Local: Send + Sync + 'static {
     /// The lines of a task's containers, oldest first. An error in between cuts the answer, so that
     /// a part of the lines is not taken for all.
     fn read_logs(&self, query: LogQuery) -> Answered<'_, mpsc::Receiver<io::Result<LogLine>>>;
+    /// Numbers for metrics.
+    fn figures(&self) -> Answered<'_, MachineFigures>;
     /// A folder for uploads, on the image store's disk.
     fn upload_dir(&self) -> &Path;
+}
+
+/// Numbers of the machine's files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MachineFigures {
+    pub store_bytes: u64,
+    /// Names of images.
+    pub images: usize,
+    /// Layers that several share are counted for each.
+    pub image_bytes: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -5,16 +5,22 @@
 use crate::door::{Answer, respond};
 use crate::sigv4::Claim;
 use http::HeaderMap;
+use std::collections::BTreeMap;
+use windlass_wire::check::quoted;
 use windlass_wire::{ApiError, ErrorCode};
 
 pub(crate) const JSON: &str = "application/x-amz-json-1.1";
 pub(crate) const XML: &str = "text/xml";
+const CBOR: &str = "application/cbor";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// AWS JSON, which REST-JSON clients read too.
     Json,
-    /// A form in, XML out: STS, IAM, CloudFormation, load balancers and many more.
+    /// The same in CBOR, which newer clients of some services speak.
+    Cbor,
+    /// A form in, XML out: STS, IAM, CloudFormation, load balancers and many more. The errors of
+    /// services with XML both ways, but S3, look the same.
     Query,
     /// EC2's own variety of it.
     Ec2,
@@ -31,11 +37,12 @@ impl Protocol {
         let form = content_type
             .is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"));
         match service {
+            _ if headers.contains_key("smithy-protocol") => Protocol::Cbor,
             // A JSON call says its operation in a header, a query in its form.
             _ if headers.contains_key("x-amz-target") => Protocol::Json,
-            "s3" => Protocol::S3,
+            "s3" | "s3express" | "s3-outposts" => Protocol::S3,
             "ec2" => Protocol::Ec2,
-            "sts" => Protocol::Query,
+            "sts" | "route53" | "cloudfront" => Protocol::Query,
             _ if form => Protocol::Query,
             _ => Protocol::Json,
         }
@@ -46,6 +53,7 @@ impl Protocol {
         let (code, status) = xml_code(err);
         let text = match self {
             Protocol::Json => return refuse_in_json(err),
+            Protocol::Cbor => return refuse_in_cbor(err),
             Protocol::Query => query_error(code, &err.message, request_id),
             Protocol::Ec2 => format!(
                 "<Response><Errors><Error><Code>{}</Code><Message>{}</Message></Error></Errors>\
@@ -72,6 +80,36 @@ fn refuse_in_json(err: &ApiError) -> Answer {
     answer
 }
 
+fn refuse_in_cbor(err: &ApiError) -> Answer {
+    let code = err.code.as_str();
+    let body = BTreeMap::from([("__type", code), ("message", &err.message)]);
+    // Writing to memory cannot fail.
+    let body = minicbor::to_vec(body).unwrap_or_default();
+    let mut answer = respond(err.status(), CBOR, body);
+    let protocol = http::HeaderValue::from_static("rpc-v2-cbor");
+    answer.headers_mut().insert("smithy-protocol", protocol);
+    answer
+}
+
+/// A call for a service that is not served here: most often a shell in which every service goes to
+/// Windlass. It comes before anything is said of the key, which may well be a good one of AWS.
+pub(crate) fn refuse_other_service(service: &str) -> Result<(), ApiError> {
+    if SERVED.contains(&service) {
+        return Ok(());
+    }
+    let message = format!(
+        "This endpoint is Windlass, which serves ecs and sts, and not {}. Calls of every service \
+         come here while AWS_ENDPOINT_URL is set, or endpoint_url in the profile: `unset \
+         AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY` leads back to AWS, and \
+         AWS_ENDPOINT_URL_ECS in its place leads here for ecs alone.",
+        quoted(service)
+    );
+    Err(ApiError::new(ErrorCode::UnknownOperation, message))
+}
+
+/// Services, as calls are signed for them.
+const SERVED: [&str; 2] = ["ecs", "sts"];
+
 /// The older protocols' names of what they share with JSON, and the status that goes with them.
 /// Source: AWS, common errors of the Query protocol.
 fn xml_code(err: &ApiError) -> (&'static str, u16) {
@@ -80,6 +118,7 @@ fn xml_code(err: &ApiError) -> (&'static str, u16) {
         ErrorCode::InvalidSignature => ("SignatureDoesNotMatch", 403),
         ErrorCode::MissingAuthenticationToken => ("MissingAuthenticationToken", 403),
         ErrorCode::IncompleteSignature => ("IncompleteSignature", 403),
+        ErrorCode::UnknownOperation => ("InvalidAction", 400),
         other => (other.as_str(), err.status()),
     }
 }

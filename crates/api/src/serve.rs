@@ -1,23 +1,28 @@
 //! Connections: how many, for how long, and how they end.
 
-use crate::caller::Keys;
-use crate::door::{Answer, Door};
+use crate::connection::{Connection, Running, Socket};
+use crate::door::{Door, Guest};
+use crate::keys::Keys;
 use crate::limits;
 use crate::local::Local;
+use crate::metrics;
+use crate::metrics::Metrics;
 use crate::page::PageTokens;
+use crate::places::Places;
+use crate::unsigned::Cached;
 use bytes::Bytes;
-use http::Response;
+use http::{Request, Response};
 use http_body_util::combinators::BoxBody;
-use hyper::body::{Body, Frame, SizeHint};
-use hyper::service::service_fn;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use rustix::net::sockopt;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use windlass_model::arn::Scope;
@@ -41,6 +46,58 @@ pub enum ServeError {
     Accept(#[source] std::io::Error),
 }
 
+/// HTTP/1 and HTTP/2, with as little kept for a connection as serves it well: there may be many.
+fn server() -> auto::Builder<TokioExecutor> {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        // It would end connections that are kept for the next request: see `connection`.
+        .header_read_timeout(None)
+        .max_buf_size(limits::BUFFER_BYTES_MAX);
+    let window = u32::try_from(limits::BUFFER_BYTES_MAX).unwrap_or(u32::MAX);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits::STREAMS_MAX)
+        .max_header_list_size(limits::HEAD_BYTES_MAX)
+        .initial_connection_window_size(window)
+        .initial_stream_window_size(window)
+        .max_send_buf_size(limits::BUFFER_BYTES_MAX);
+    server
+}
+
+/// Answers one connection's requests.
+fn service(
+    door: Arc<Door>,
+    places: Arc<Places>,
+    connection: Arc<Connection>,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<Sending>,
+    Error = Infallible,
+    Future: Send + 'static,
+> {
+    let bodies = Arc::new(Semaphore::new(limits::BODIES_PER_CONNECTION_MAX));
+    service_fn(move |request: Request<Incoming>| {
+        let running = Running::begin(connection.clone(), request.version());
+        let guest = Guest {
+            held: places.held(&connection),
+            bodies: bodies.clone(),
+            operation: metrics::UNAUTHENTICATED,
+        };
+        let door = door.clone();
+        async move {
+            let answer = door.answer(request, guest).await;
+            let sending = answer.map(|body| Sending {
+                body,
+                _running: running,
+            });
+            Ok::<_, Infallible>(sending)
+        }
+    })
+}
+
 /// Serves until `stop` turns true, then lets running requests end.
 ///
 /// # Errors
@@ -50,6 +107,7 @@ pub async fn serve(
     options: Options,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
+    let places = Places::new(limits::CONNECTIONS_MAX, limits::HELD_BYTES_MAX);
     let door = Arc::new(Door {
         scope: options.scope,
         leader: options.leader,
@@ -57,60 +115,51 @@ pub async fn serve(
         keys: options.keys,
         tokens: PageTokens::new(options.page_key),
         backup_label: options.backup_label,
+        places: places.clone(),
+        metrics: Metrics::default(),
+        cached: Cached::default(),
+        backups: Arc::new(Semaphore::new(limits::BACKUPS_MAX)),
     });
-    let slots = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEADERS_TIMEOUT);
-    server
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits::STREAMS_MAX);
+    let server = server();
     loop {
-        let next = async {
-            let slot = slots.clone().acquire_owned().await;
-            (slot, listener.accept().await)
-        };
-        // Also while every slot is taken: whoever holds them may hold them for long.
-        let (slot, accepted) = tokio::select! {
-            next = next => next,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             () = wanted(&mut stop) => break,
         };
-        let socket = match accepted {
-            Ok((socket, _)) => socket,
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(err) if is_broken(&err) => return Err(ServeError::Accept(err)),
             Err(err) => {
                 tracing::warn!(%err, "a connection could not be accepted");
+                places.make_room();
                 // Without descriptors or memory the next accept fails at once too.
                 tokio::time::sleep(limits::ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        // Whoever holds the places may hold them for long.
+        let place = tokio::select! {
+            place = places.admit(peer) => place,
+            () = wanted(&mut stop) => break,
+        };
         prepare(&socket);
-        let door = door.clone();
-        let activity = Arc::new(Activity::new());
-        let seen = activity.clone();
-        let bodies = Arc::new(Semaphore::new(limits::BODIES_PER_CONNECTION_MAX));
-        let service = service_fn(move |request| {
-            let door = door.clone();
-            let running = Running::new(seen.clone());
-            let bodies = bodies.clone();
-            async move { Ok::<_, Infallible>(running.until_sent(door.answer(request, bodies).await)) }
-        });
-        let connection = server
+        let connection = place.connection().clone();
+        let service = service(door.clone(), places.clone(), connection.clone());
+        let socket = Socket {
+            stream: socket,
+            connection,
+        };
+        let served = server
             .serve_connection(TokioIo::new(socket), service)
             .into_owned();
-        let connection = graceful.watch(connection);
+        let served = graceful.watch(served);
         tokio::spawn(async move {
-            // A client that goes away is its own affair; one that only stays away is cut.
+            // A client that goes away is its own affair.
             tokio::select! {
-                _ = connection => {}
-                () = activity.idle() => {}
+                _ = served => {}
+                () = place.connection().has_to_go() => {}
             }
-            drop(slot);
         });
     }
     drop(listener);
@@ -121,61 +170,6 @@ pub async fn serve(
         tracing::warn!("some requests did not end in time and are cut");
     }
     Ok(())
-}
-
-/// What goes on on a connection. Without it, clients that say nothing would hold every connection
-/// there may be: the libraries wait without end for the first bytes, and between requests.
-struct Activity {
-    /// Requests that came, and requests whose answer is not sent yet.
-    counts: watch::Sender<(u64, usize)>,
-}
-
-impl Activity {
-    fn new() -> Activity {
-        Activity {
-            counts: watch::Sender::new((0, 0)),
-        }
-    }
-
-    /// Returns when no first request came in time, or none for long after the last was answered.
-    async fn idle(&self) {
-        let mut counts = self.counts.subscribe();
-        loop {
-            let (came, running) = *counts.borrow_and_update();
-            let patience = match (came, running) {
-                (_, 1..) => Duration::MAX,
-                (0, 0) => limits::HEADERS_TIMEOUT,
-                (_, 0) => limits::IDLE_TIMEOUT,
-            };
-            // An error is the end of the wait; the sender lives as long as this.
-            if tokio::time::timeout(patience, counts.changed())
-                .await
-                .is_err()
-            {
-                return;
-            }
-        }
-    }
-}
-
-/// A request from its head to the last byte of its answer.
-struct Running(Arc<Activity>);
-
-impl Running {
-    fn new(activity: Arc<Activity>) -> Running {
-        activity.counts.send_modify(|(came, running)| {
-            *came = came.saturating_add(1);
-            *running += 1;
-        });
-        Running(activity)
-    }
-
-    fn until_sent(self, answer: Answer) -> Response<Sending> {
-        answer.map(|body| Sending {
-            body,
-            _running: self,
-        })
-    }
 }
 
 /// The body of an answer, whose request runs until the last byte: a log may be followed for days.
@@ -204,23 +198,27 @@ impl Body for Sending {
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.counts.send_modify(|(_, running)| *running -= 1);
-    }
-}
-
 /// Returns when `stop` is true, or when nobody is left to make it so.
 async fn wanted(stop: &mut watch::Receiver<bool>) {
     // An error is the second of these.
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Answers are small and waited for.
+/// Answers are small and waited for; and a client that vanished without a word, while it followed a
+/// log that is silent too, has to be asked whether it is still there.
 fn prepare(socket: &TcpStream) {
-    if let Err(err) = socket.set_nodelay(true) {
-        tracing::debug!(%err, "a socket without TCP_NODELAY");
+    let prepared = socket.set_nodelay(true).map_err(|err| err.to_string());
+    let probed = probe(socket).map_err(|err| err.to_string());
+    if let Err(err) = prepared.and(probed) {
+        tracing::debug!(err, "a socket keeps its usual ways");
     }
+}
+
+fn probe(socket: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_tcp_keepidle(socket, limits::PROBE_AFTER)?;
+    sockopt::set_tcp_keepintvl(socket, limits::PROBE_EVERY)?;
+    sockopt::set_tcp_keepcnt(socket, limits::PROBES)?;
+    sockopt::set_socket_keepalive(socket, true)
 }
 
 /// Of the listener itself: it will never accept again. Every other error is of one connection, or for

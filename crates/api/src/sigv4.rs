@@ -4,7 +4,7 @@
 //! names are hashed; `host`, `x-amz-date` and every other `x-amz-*` header must be among them, so
 //! that none can be swapped on the way. Source: AWS General Reference, "Signature Version 4".
 
-use crate::caller::AccessKey;
+use crate::keys::AccessKey;
 use crate::limits;
 use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderMap;

@@ -3,6 +3,7 @@
 
 mod history;
 mod images;
+mod keys;
 mod logs;
 mod nodes;
 mod status;
@@ -23,6 +24,38 @@ const JSON: &str = "application/x-amz-json-1.1";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Upload {
     LoadImage,
+}
+
+impl Upload {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Upload::LoadImage => "LoadImage",
+        }
+    }
+}
+
+/// Every operation that is served, as it is counted.
+const NAMES: [&str; 16] = [
+    "AddNode",
+    "Backup",
+    "CreateKey",
+    "DescribeHistory",
+    "FindTask",
+    "GetLogs",
+    "GetStatus",
+    "ImportKey",
+    "ImportRootfs",
+    "ListImages",
+    "ListKeys",
+    "ListNodes",
+    "PullImage",
+    "RemoveImage",
+    "RemoveKey",
+    "StopEverything",
+];
+
+pub(crate) fn known_name(name: &str) -> Option<&'static str> {
+    NAMES.into_iter().find(|known| *known == name)
 }
 
 /// Whether the request is an upload. Its signature covers the digest that it declares, which the
@@ -53,15 +86,19 @@ pub(crate) async fn answer(
     match name {
         "AddNode" => nodes::add(&call).await,
         "Backup" => status::backup(&call).await,
+        "CreateKey" => keys::create(&call).await,
         "DescribeHistory" => history::describe(&call).await,
         "FindTask" => history::find_task(&call).await,
         "GetLogs" => logs::get(&call).await,
         "GetStatus" => status::get(&call),
+        "ImportKey" => keys::import(&call).await,
         "ImportRootfs" => images::import_rootfs(&call).await,
         "ListImages" => images::list(&call).await,
+        "ListKeys" => keys::list(&call),
         "ListNodes" => nodes::list(&call).await,
         "PullImage" => images::pull(&call).await,
         "RemoveImage" => images::remove(&call).await,
+        "RemoveKey" => keys::remove(&call).await,
         "StopEverything" => nodes::stop_everything(&call).await,
         _ => Err(messages::request::unknown_operation(&format!(
             "Windlass.{name}"

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use windlass_api::local::{
-    Answered, ImageName, ImageSummary, Local, LocalError, LogLine, LogQuery,
+    Answered, ImageName, ImageSummary, Local, LocalError, LogLine, LogQuery, MachineFigures,
 };
 use windlass_api::{AccessKey, Keys, limits};
 use windlass_model::arn::Scope;
@@ -56,6 +56,9 @@ impl Local for Machine {
     ) -> Answered<'_, mpsc::Receiver<std::io::Result<LogLine>>> {
         absent()
     }
+    fn figures(&self) -> Answered<'_, MachineFigures> {
+        Box::pin(async { Ok(MachineFigures::default()) })
+    }
     fn upload_dir(&self) -> &Path {
         self.uploads.path()
     }
@@ -94,6 +97,8 @@ impl Bed {
                 secret: SECRET.into(),
                 session_token: None,
                 user: "admin".into(),
+                created_ms: None,
+                imported: false,
             }]),
             page_key: [7; 32],
             backup_label: b"label".to_vec(),

@@ -10,6 +10,7 @@ use crate::commands::describe::DescribeArgs;
 use crate::commands::env::EnvArgs;
 use crate::commands::history::HistoryArgs;
 use crate::commands::images::ImagesArgs;
+use crate::commands::keys::KeysArgs;
 use crate::commands::logs::LogsArgs;
 use crate::commands::nodes::NodesArgs;
 use crate::commands::ps::PsArgs;
@@ -78,6 +79,7 @@ pub enum Verb {
     History(HistoryArgs),
     Nodes(NodesArgs),
     Images(ImagesArgs),
+    Keys(KeysArgs),
     Backup(BackupArgs),
     Restore(RestoreArgs),
     Completion(CompletionArgs),

@@ -6,6 +6,7 @@ pub(crate) mod describe;
 pub(crate) mod env;
 pub(crate) mod history;
 pub(crate) mod images;
+pub(crate) mod keys;
 pub(crate) mod logs;
 pub(crate) mod nodes;
 pub(crate) mod ps;
@@ -85,6 +86,7 @@ async fn dispatch(verb: Verb, context: &mut Context<'_>) -> Result<u8, Failure> 
         Verb::History(args) => history::run(args, context).await,
         Verb::Nodes(args) => nodes::run(args, context).await,
         Verb::Images(args) => images::run(args, context).await,
+        Verb::Keys(args) => keys::run(args, context).await,
         Verb::Backup(args) => backup::run(args, context).await,
         Verb::Completion(args) => completion::run(args, context),
         Verb::Version(args) => version::run(args, context).await,

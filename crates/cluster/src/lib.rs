@@ -18,6 +18,7 @@
 //!
 //! Start reading at [`take`]; a verb's file is named after it.
 
+mod census;
 mod decision;
 mod draft;
 mod due;
@@ -65,6 +66,7 @@ mod tag_resource;
 mod unassigned;
 mod untag_resource;
 
+pub use census::Census;
 pub use decision::{Answer, Decision, DeleteFailure, Effect};
 pub use due::{next_due, take_due};
 pub use placement::query::{Query, QueryError, Subject};

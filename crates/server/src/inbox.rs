@@ -65,6 +65,12 @@ impl<T> Inbox<T> {
         Ok(())
     }
 
+    /// Calls and reports that wait.
+    pub(crate) fn depths(&self) -> (usize, usize) {
+        let queues = self.lock();
+        (queues.calls.len(), queues.reports.len())
+    }
+
     /// Waits at most `patience` for something, then takes up to a turn's worth: reports first, so
     /// that a flood of calls decides on fresh observations. `None` once closed and empty.
     pub(crate) fn take(&self, patience: Duration) -> Option<Vec<T>> {

@@ -11,6 +11,7 @@
 
 use crate::clock::Clock;
 use crate::dispatch::dispatch;
+use crate::figures::Figures;
 use crate::gathered::{Gathered, Held};
 use crate::inbox::{Inbox, NotTaken, Share};
 use crate::limits;
@@ -117,6 +118,7 @@ pub(crate) enum Item {
     History(String, usize, Reply<Vec<Entry>>),
     Snapshot(Reply<Box<dyn Snapshot>>),
     Room(Reply<()>),
+    Figures(oneshot::Sender<Figures>),
 }
 
 /// What certainly was not written, and why.
@@ -188,6 +190,23 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         self.put(Share::Calls, Item::Room(reply))?;
         answer.await.unwrap_or(Err(Refused::Stopping))
+    }
+
+    /// Numbers of this moment.
+    ///
+    /// # Errors
+    /// [`Refused::Throttled`] and [`Refused::Stopping`].
+    pub async fn figures(&self) -> Result<Figures, Refused> {
+        // Before it is asked: its own question is none that waits.
+        let (calls_waiting, reports_waiting) = self.inbox.depths();
+        let (reply, figures) = oneshot::channel();
+        self.put(Share::Calls, Item::Figures(reply))?;
+        let figures = figures.await.map_err(|_| Refused::Stopping)?;
+        Ok(Figures {
+            calls_waiting,
+            reports_waiting,
+            ..figures
+        })
     }
 
     /// The newest entries of a subject's history, newest first.
@@ -428,6 +447,15 @@ impl Leader {
             Item::Snapshot(reply) => {
                 let snapshot = self.store.snapshot();
                 let _ = reply.send(snapshot.map_err(|err| Refused::Store(err.to_string())));
+            }
+            Item::Figures(reply) => {
+                let _ = reply.send(Figures {
+                    census: self.state.census(),
+                    space: self.store.free_space().ok(),
+                    turns: self.mark.turn,
+                    calls_waiting: 0,
+                    reports_waiting: 0,
+                });
             }
             Item::Room(reply) => {
                 let _ = reply.send(self.room.refuse_when_low(self.store.as_ref()));

@@ -10,6 +10,7 @@
 
 pub mod clock;
 mod dispatch;
+mod figures;
 mod gathered;
 mod inbox;
 mod leader;
@@ -17,6 +18,7 @@ pub mod limits;
 mod room;
 mod sessions;
 
+pub use figures::Figures;
 pub use leader::{Handle, Leader, Options, Refused, Stopped};
 pub use sessions::SessionEnd;
 pub use windlass_store::Snapshot;

@@ -4,6 +4,7 @@
 //! ```text
 //! DATA/installation.json   id, account, region, node: readable by all
 //! DATA/credentials.json    the access key: readable by its owner, and by the user behind sudo
+//! DATA/keys.json          further access keys: its owner alone; see [`crate::keys`]
 //! DATA/page.key            authenticates page tokens: its owner alone
 //! DATA/endpoint            where the API serves, and the pid that does: of interest while
 //!                          DATA/store/lock is held
@@ -235,14 +236,19 @@ impl Credentials {
             }
         };
         // Repaired at every start: a copied folder may have lost them.
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
-            .with_context(|| format!("making {} private", path.display()))?;
+        make_private(&path)?;
         if let Some((uid, gid)) = wanted.reader {
             chown(&path, Some(uid), Some(gid))
                 .with_context(|| format!("giving {} to the user behind sudo", path.display()))?;
         }
         Ok(credentials)
     }
+}
+
+/// For its owner alone.
+pub(crate) fn make_private(path: &Path) -> Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("making {} private", path.display()))
 }
 
 /// The key of page tokens.
@@ -303,7 +309,7 @@ fn random_text(length: usize, alphabet: &[u8]) -> String {
     letters.map(char::from).collect()
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
@@ -313,7 +319,7 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     }
 }
 
-fn write_json<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<()> {
+pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<()> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
     write_file(path, &bytes, mode)

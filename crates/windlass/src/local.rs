@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::{mpsc, watch};
 use windlass_agent::Logs;
 use windlass_api::local::{
-    Answered, ImageName, ImageSummary, Local, LocalError, LogLine, LogQuery,
+    Answered, ImageName, ImageSummary, Local, LocalError, LogLine, LogQuery, MachineFigures,
 };
 use windlass_cluster::Answer;
 
@@ -21,6 +21,8 @@ pub(crate) struct LocalMachine {
     pub(crate) logs: Logs,
     pub(crate) leader: Handle,
     pub(crate) upload_dir: PathBuf,
+    /// Of the control plane's state.
+    pub(crate) store_dir: PathBuf,
     /// Turns true when the server ends.
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -161,6 +163,21 @@ impl Local for LocalMachine {
         })
     }
 
+    fn figures(&self) -> Answered<'_, MachineFigures> {
+        let (store, store_dir) = (self.images.clone(), self.store_dir.clone());
+        Box::pin(async move {
+            blocking(move || {
+                let images = store.list();
+                Ok(MachineFigures {
+                    store_bytes: bytes_below(&store_dir),
+                    images: images.len(),
+                    image_bytes: images.iter().map(|image| image.size_bytes).sum(),
+                })
+            })
+            .await
+        })
+    }
+
     fn upload_dir(&self) -> &Path {
         &self.upload_dir
     }
@@ -205,6 +222,19 @@ impl LocalMachine {
         };
         query.containers.iter().map(wanted).collect()
     }
+}
+
+/// Of all files in a folder. They come and go while it is looked at.
+fn bytes_below(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let bytes = entries.filter_map(|entry| {
+        let meta = entry.metadata().ok()?;
+        Some(match meta.is_dir() {
+            true => bytes_below(&entry.path()),
+            false => meta.len(),
+        })
+    });
+    bytes.sum()
 }
 
 fn logged(logs: &Logs, task: TaskId) -> Vec<Name> {

@@ -5,6 +5,7 @@ mod data_folder;
 mod detach;
 mod down;
 mod installation;
+mod keys;
 mod listener;
 mod local;
 mod plane;

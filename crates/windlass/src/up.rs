@@ -2,6 +2,7 @@
 
 use crate::data_folder::make_private;
 use crate::installation::{Credentials, Endpoint, Installation, Wanted, page_key};
+use crate::keys;
 use crate::listener;
 use crate::local::LocalMachine;
 use crate::plane::{Choices, DEFAULT_CLUSTER, Plane};
@@ -17,7 +18,6 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use windlass_api::{AccessKey, Keys};
 use windlass_server::Stopped;
 
 /// What the command line says.
@@ -61,18 +61,14 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         logs: plane.logs.clone(),
         leader: plane.leader.clone(),
         upload_dir,
+        store_dir: data.join("store"),
         stop: stopped.clone(),
     };
     let door = windlass_api::Options {
         scope: installation.scope(),
         leader: plane.leader.clone(),
         local: Arc::new(local),
-        keys: Keys::new([AccessKey {
-            id: credentials.access_key_id,
-            secret: credentials.secret_access_key,
-            session_token: None,
-            user: String::from("windlass"),
-        }]),
+        keys: keys::open(&data, credentials)?,
         page_key: page_key(&data)?,
         backup_label: installation.label()?,
     };

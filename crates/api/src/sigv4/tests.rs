@@ -13,6 +13,8 @@ fn key(token: Option<&str>) -> AccessKey {
         secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".into(),
         session_token: token.map(str::to_owned),
         user: "admin".into(),
+        created_ms: None,
+        imported: false,
     }
 }
 

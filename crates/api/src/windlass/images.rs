@@ -5,12 +5,14 @@ use crate::door::{Answer, Door};
 use crate::limits;
 use crate::ops::Call;
 use crate::reject::api_error;
+use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use windlass_wire::{ApiError, ErrorCode, messages};
 
@@ -90,6 +92,49 @@ impl Drop for Upload {
     }
 }
 
+/// How fast an upload comes: a client that sends a byte now and then would never end.
+#[derive(Default)]
+struct Pace {
+    /// Spent waiting for the client; the disk's time is not its own.
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    async fn next(&mut self, body: &mut Incoming) -> Result<Option<Frame<Bytes>>, ApiError> {
+        let asked = Instant::now();
+        let patience = limits::UPLOAD_PACE_TIME.saturating_sub(self.waited);
+        let frame = tokio::time::timeout(patience, body.frame()).await;
+        let frame = frame.map_err(|_| too_slow())?;
+        let frame = frame.transpose().map_err(|err| {
+            ApiError::new(
+                ErrorCode::Serialization,
+                format!("The upload was cut: {err}."),
+            )
+        })?;
+        self.count(asked.elapsed(), frame.as_ref());
+        Ok(frame)
+    }
+
+    fn count(&mut self, waited: Duration, frame: Option<&Frame<Bytes>>) {
+        self.waited += waited;
+        let data = frame.and_then(Frame::data_ref);
+        self.bytes += data.map_or(0, |data| data.len() as u64);
+        if self.bytes >= limits::UPLOAD_PACE_BYTES {
+            *self = Pace::default();
+        }
+    }
+}
+
+fn too_slow() -> ApiError {
+    let message = format!(
+        "The upload is too slow: {} KiB have to arrive every {} seconds.",
+        limits::UPLOAD_PACE_BYTES >> 10,
+        limits::UPLOAD_PACE_TIME.as_secs()
+    );
+    ApiError::new(ErrorCode::Serialization, message)
+}
+
 /// The body is an archive, streamed to a file and held against the digest that was signed.
 pub(super) async fn load(
     door: &Door,
@@ -115,13 +160,8 @@ pub(super) async fn load(
     let mut digest = Sha256::new();
     let mut length: u64 = 0;
     let mut next_look = limits::UPLOAD_BYTES_BETWEEN_LOOKS;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|err| {
-            ApiError::new(
-                ErrorCode::Serialization,
-                format!("The upload was cut: {err}."),
-            )
-        })?;
+    let mut pace = Pace::default();
+    while let Some(frame) = pace.next(body).await? {
         let Ok(data) = frame.into_data() else {
             continue;
         };

@@ -1,7 +1,8 @@
 //! What serves here, and a backup of it.
 
 use super::json;
-use crate::door::{Answer, stream};
+use crate::door::{Answer, now_ms, stream};
+use crate::limits;
 use crate::ops::Call;
 use crate::reject::api_error;
 use bytes::Bytes;
@@ -9,11 +10,13 @@ use futures_util::stream::unfold;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use serde_json::json;
+use std::io::ErrorKind::{BrokenPipe, TimedOut};
 use std::io::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 use windlass_server::Handle;
-use windlass_wire::ApiError;
+use windlass_wire::{ApiError, ErrorCode};
 
 pub(super) fn get(call: &Call<'_>) -> Result<Answer, ApiError> {
     json(&json!({
@@ -31,35 +34,48 @@ const PIECE_BYTES: usize = 256 << 10;
 
 /// The state and its history as of the last turn, in the backup format, while everything goes on.
 pub(super) async fn backup(call: &Call<'_>) -> Result<Answer, ApiError> {
+    // Each holds a thread and a view of the store for as long as its client takes.
+    let turn = call.door.backups.clone().try_acquire_owned();
+    let turn = turn.map_err(|_| {
+        let message = format!(
+            "{} backups are being made, which is the most at a time: try again when one has ended.",
+            limits::BACKUPS_MAX
+        );
+        ApiError::new(ErrorCode::ServiceUnavailable, message)
+    })?;
     let view = call.door.leader.snapshot().await;
     let view = view.map_err(|refused| api_error(call.scope(), refused))?;
     let label = call.door.backup_label.clone();
     let (pieces, receiver) = mpsc::channel(BACKUP_PIECES);
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let made_ms = since.map_or(0, |since| {
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    });
+    let is_whole = Arc::new(AtomicBool::new(false));
+    let finished = is_whole.clone();
+    let made_ms = now_ms();
     tokio::task::spawn_blocking(move || {
+        let _turn = turn;
         let mut writer = PieceWriter {
-            pieces: pieces.clone(),
+            pieces,
             buffer: Vec::new(),
         };
         let written = Handle::backup(view.as_ref(), made_ms, &label, &mut writer)
             .map_err(|refused| std::io::Error::other(refused.to_string()))
             .and_then(|_| writer.flush());
-        if let Err(err) = written {
-            tracing::warn!(%err, "a backup was not finished");
-            // The connection is cut, so that half a backup is not taken for a whole one.
-            let _ = pieces.blocking_send(Err(err));
+        match written {
+            Ok(()) => finished.store(true, Ordering::Release),
+            Err(err) => tracing::warn!(%err, "a backup was not finished"),
         }
     });
-    let frames = unfold(
-        receiver,
-        |mut receiver: mpsc::Receiver<Result<Bytes, std::io::Error>>| async {
-            let piece = receiver.recv().await?;
-            Some((piece.map(Frame::data), receiver))
-        },
-    );
+    let frames = unfold(receiver, move |mut receiver: mpsc::Receiver<Bytes>| {
+        let is_whole = is_whole.clone();
+        async move {
+            let piece = match receiver.recv().await {
+                Some(piece) => Ok(Frame::data(piece)),
+                None if is_whole.load(Ordering::Acquire) => return None,
+                // The connection is cut, so that half a backup is not taken for a whole one.
+                None => Err(std::io::Error::other("the backup was not finished")),
+            };
+            Some((piece, receiver))
+        }
+    });
     Ok(stream(
         200,
         "application/octet-stream",
@@ -68,7 +84,7 @@ pub(super) async fn backup(call: &Call<'_>) -> Result<Answer, ApiError> {
 }
 
 struct PieceWriter {
-    pieces: mpsc::Sender<Result<Bytes, std::io::Error>>,
+    pieces: mpsc::Sender<Bytes>,
     buffer: Vec<u8>,
 }
 
@@ -86,8 +102,12 @@ impl Write for PieceWriter {
             return Ok(());
         }
         let piece = std::mem::take(&mut self.buffer).into();
-        self.pieces
-            .blocking_send(Ok(piece))
-            .map_err(|_| std::io::Error::new(std::io::ErrorKind::BrokenPipe, "the client is gone"))
+        let sent = self.pieces.send(piece);
+        let sent = async { tokio::time::timeout(limits::BACKUP_UNREAD_TIMEOUT, sent).await };
+        match tokio::runtime::Handle::current().block_on(sent) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(std::io::Error::new(BrokenPipe, "the client is gone")),
+            Err(_) => Err(std::io::Error::new(TimedOut, "the client does not read")),
+        }
     }
 }

@@ -46,7 +46,7 @@ fn the_head_is_judged_before_the_body() {
             "another service",
             changed(&create(), "/ecs/", "/logs/"),
             400,
-            "InvalidSignatureException",
+            "UnknownOperationException",
         ),
         (
             "a signature that was changed",
@@ -84,6 +84,7 @@ fn every_client_reads_its_refusal() {
     let sts = |body: &[u8]| served.signed("", "sts", body);
     let of = |service: &str| changed(&sts(b"Action=X"), "/sts/", &format!("/{service}/"));
     let json = || served.signed(CREATE, "logs", b"{}");
+    let create = || served.signed(CREATE, "ecs", b"{}");
     let unsigned = |content_type: &str| {
         let length = "content-length: 8\r\nconnection: close";
         let text =
@@ -91,9 +92,7 @@ fn every_client_reads_its_refusal() {
         text.into_bytes()
     };
     let elsewhere = |service: &str| {
-        format!(
-            "this endpoint serves ecs and sts in region us-east-1, not {service} in region us-east-1"
-        )
+        format!("This endpoint is Windlass, which serves ecs and sts, and not {service}.")
     };
     let mismatch = "The request signature we calculated does not match";
     for (what, request, status, code, says) in [
@@ -136,29 +135,43 @@ fn every_client_reads_its_refusal() {
         (
             "another query service",
             of("elasticloadbalancing"),
-            403,
-            "<Type>Sender</Type><Code>SignatureDoesNotMatch</Code>",
+            400,
+            "<Type>Sender</Type><Code>InvalidAction</Code>",
             elsewhere("elasticloadbalancing"),
         ),
         (
             "EC2",
             of("ec2"),
-            403,
-            "<Response><Errors><Error><Code>SignatureDoesNotMatch</Code>",
+            400,
+            "<Response><Errors><Error><Code>InvalidAction</Code>",
             elsewhere("ec2"),
         ),
         (
             "S3",
             of("s3"),
-            403,
-            "<Error><Code>SignatureDoesNotMatch</Code>",
+            400,
+            "<Error><Code>InvalidAction</Code>",
             elsewhere("s3"),
+        ),
+        (
+            "S3 with a key of AWS",
+            changed(&of("s3"), "AKIAEXAMPLE", "AKIAOTHER"),
+            400,
+            "<Error><Code>InvalidAction</Code>",
+            elsewhere("s3"),
+        ),
+        (
+            "another region",
+            changed(&create(), "/us-east-1/", "/eu-west-1/"),
+            400,
+            "{\"__type\":\"InvalidSignatureException\"",
+            "this endpoint serves ecs in region us-east-1, not in region eu-west-1".into(),
         ),
         (
             "a JSON service",
             json(),
             400,
-            "{\"__type\":\"InvalidSignatureException\"",
+            "{\"__type\":\"UnknownOperationException\"",
             elsewhere("logs"),
         ),
         (
