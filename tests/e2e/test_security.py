@@ -108,6 +108,11 @@ def test_processes_are_bounded_unasked(windlass, tasks):
     task = tasks.start(busybox(script))
     tasks.stopped(task)
     assert int(windlass.text(task).split()[-1]) <= 8192
+    # Whatever all tasks do together, the machine has process ids left.
+    groups = [pathlib.Path(f"/sys/fs/cgroup{part}/windlass-{windlass.id}/pids.max")
+              for part in ("/pids", "")]
+    (bound,) = [int(group.read_text()) for group in groups if group.exists()]
+    assert bound < int(pathlib.Path("/proc/sys/kernel/pid_max").read_text())
 
 
 def test_memory_pressure_meets_tasks_first(windlass, tasks):

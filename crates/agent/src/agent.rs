@@ -5,12 +5,12 @@ use crate::executor::{millis, remove_folders};
 use crate::host_path::Policy;
 use crate::images::Images;
 use crate::ledger::{self, Ledger, Record};
-use crate::limits::{ENDED_PER_LOG_SWEEP, SWEEP_RETRY};
+use crate::limits::{ENDED_PER_LOG_SWEEP, REPORTS_UNWRITTEN_MAX, SWEEP_RETRY};
 use crate::logs::Logs;
 use crate::machine::{self, Identity, Share};
 use crate::reason;
 use crate::reporter::Reporter;
-use crate::worker::{Message, Worker, evidence, new_record};
+use crate::worker::{Message, SHIM_IS_MUTE, Worker, evidence, new_record};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -217,8 +217,12 @@ impl Agent {
             Some(state) if !state.alive => Found::Dead(self.found(&record, template, state)),
             Some(state) => Found::Alive(self.found(&record, template, state)),
         };
+        if state.is_some_and(|state| state.alive && !state.answers) {
+            record.view.note(SHIM_IS_MUTE.to_owned());
+        }
         recover(template, &mut record.view, found, self.cx.clock.now());
         record.forget_unmade_networks();
+        record.sequence = record.sequence.saturating_add(REPORTS_UNWRITTEN_MAX);
         self.spawn(record, Some(holding));
     }
 
@@ -278,10 +282,8 @@ impl Agent {
             .iter()
             .map(|r| r.assignment.spec.id.to_string())
             .collect();
-        let files = self.cx.options.run_dir.join("files");
         let layers = self.cx.options.data_dir.join("tasks");
-        let mut stale = children(&files, |name| known.contains(name));
-        stale.extend(children(&layers, |name| tasks.contains(name)));
+        let stale = children(&layers, |name| tasks.contains(name));
         let logs = self.cx.logs.clone();
         self.workers().spawn(async move {
             let swept = tokio::task::spawn_blocking(move || {
@@ -307,11 +309,6 @@ impl Context {
             .data_dir
             .join("tasks")
             .join(record.assignment.spec.id.to_string())
-    }
-
-    /// The folder of a sandbox's generated files.
-    pub(crate) fn files_folder(&self, sandbox: &str) -> PathBuf {
-        self.options.run_dir.join("files").join(sandbox)
     }
 
     /// Hands the message back when no worker has the task.

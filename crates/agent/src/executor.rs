@@ -97,7 +97,7 @@ async fn dispatch(cx: Arc<Context>, job: Job) -> Outcome {
         Action::ProbeHealth(at) => probe(&cx, &job, at).await,
         Action::StopContainer(at) => {
             let name = job.definition(at).name.as_str();
-            stopped(at, cx.runtime.stop(&job.sandbox(), name).await)
+            stopped(at, stop(&cx, &job.sandbox(), name).await)
         }
         Action::KillContainer(at) => {
             let name = job.definition(at).name.as_str();
@@ -297,6 +297,14 @@ async fn probe(cx: &Context, job: &Job, container: usize) -> Outcome {
     }
 }
 
+/// A shim that does not answer sends no signal: it is killed with what it holds.
+async fn stop(cx: &Context, sandbox: &SandboxId, name: &str) -> Result<(), RuntimeError> {
+    match cx.runtime.stop(sandbox, name).await {
+        Err(RuntimeError::Mute { .. }) => cx.runtime.kill(sandbox, name).await,
+        answer => answer,
+    }
+}
+
 fn stopped(container: usize, result: Result<(), RuntimeError>) -> Outcome {
     match result {
         // Its end comes as an event of its own.
@@ -322,7 +330,7 @@ async fn remove_sandbox(cx: &Arc<Context>, job: &Job) -> Outcome {
         }
         None => return Event::SandboxNotRemoved(too_long("removing", REMOVE_TIME)).into(),
     }
-    let folders = [cx.files_folder(&sandbox.0), cx.task_folder(&job.record)];
+    let folders = [cx.task_folder(&job.record)];
     let removed = tokio::task::spawn_blocking(move || remove_folders(&folders)).await;
     let left = removed.unwrap_or_else(|error| Err(error.to_string())).err();
     if let Some(why) = &left {

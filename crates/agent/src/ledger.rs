@@ -4,7 +4,7 @@
 //! killed process, not for a reboot, after which nothing runs. It binds a task to its sandbox and
 //! holds its assignment (secrets only as references), addresses, ports and newest report.
 
-use crate::limits::{RECORD_BYTES_MAX, RECORDS_MAX};
+use crate::limits::{PAGE_BYTES, RECORD_BYTES_MAX, RECORDS_MAX};
 use minicbor::{Decode, Encode};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -308,8 +308,27 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         .mode(0o600)
         .open(&draft)
         .and_then(|mut file| file.write_all(bytes));
-    written.map_err(|source| file("write", &draft, source))?;
+    if let Err(source) = written {
+        // Best effort: a draft does no harm but to the room there is.
+        let _ = fs::remove_file(&draft);
+        return match overwrite(path, bytes) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(file("write", path, source)),
+        };
+    }
     fs::rename(&draft, path).map_err(|source| file("replace", path, source))
+}
+
+/// Writes into the page that a file has already, which needs no room: whole or not at all, for a
+/// process is not ended within a page. False when there is no such page or it is too small.
+fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    if bytes.len() > PAGE_BYTES || file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    // What an older, longer record leaves behind is not read.
+    file.write_all(bytes)?;
+    Ok(true)
 }
 
 fn file(doing: &'static str, path: &Path, source: io::Error) -> Error {

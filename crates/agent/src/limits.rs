@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Bytes of one ledger record; a definition is at most 64 KiB, overrides 8 KiB.
 pub const RECORD_BYTES_MAX: u64 = 1024 * 1024;
+/// What a file of one byte takes on tmpfs, at least.
+pub const PAGE_BYTES: usize = 4096;
 /// Tasks one ledger may hold; more is damage, not use.
 pub const RECORDS_MAX: usize = 10_000;
 
@@ -64,7 +66,10 @@ pub const PORTS_EVERY: Duration = Duration::from_secs(2);
 /// Ports in use that are told; those beyond are found when a task fails on one.
 pub const LISTENING_PORTS_MAX: usize = 4_096;
 /// Pause before a ledger record that could not be written is tried again.
-pub const LEDGER_RETRY: Duration = Duration::from_secs(1);
+pub const LEDGER_RETRY_MS: i64 = 1_000;
+/// Reports that an agent may have sent without writing their numbers down, before it was ended: one
+/// that comes after it numbers its own above them.
+pub const REPORTS_UNWRITTEN_MAX: u64 = 1 << 20;
 /// Pause before what an unknown sandbox left is removed again.
 pub const SWEEP_RETRY: Duration = Duration::from_secs(10);
 

@@ -103,10 +103,8 @@ fn build(
         host_hosts: container_spec::network_kind(template, definition) == NetworkMode::Host,
         hostname: hostname.clone(),
     };
-    let files = cx
-        .files_folder(&record.sandbox)
-        .join(definition.name.as_str());
-    let generated = container_files::write(&files, &contents);
+    let readonly = definition.readonly_root_filesystem.unwrap_or(false);
+    let generated = container_files::mounts(&contents, readonly);
     let mut mounts = generated.map_err(|error| cannot(reason::chain(&error)))?;
     let shared = cx.options.data_dir.join("volumes");
     let folders = volume::Folders {

@@ -10,7 +10,7 @@ use crate::agent::Context;
 use crate::executor::{self, Job, Outcome, millis, perform};
 use crate::images::Content;
 use crate::ledger::Record;
-use crate::limits::LEDGER_RETRY;
+use crate::limits::LEDGER_RETRY_MS;
 use crate::{container_spec, reason, sandbox_id, task_network};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +32,11 @@ use windlass_runtime::spec::Oom;
 use windlass_runtime::state::{ContainerState, SandboxState, Status};
 use windlass_session::Assignment;
 
+/// What the history says of a shim that does not answer; its processes are not known to have ended.
+pub(crate) const SHIM_IS_MUTE: &str = "the task's shim does not answer: what its containers do is \
+     unknown, and shown as it was last known; a stop that it does not perform kills it with them";
+const SHIM_ANSWERS: &str = "the task's shim answers again";
+
 /// What a worker is told.
 pub(crate) enum Message {
     Assigned(Assignment),
@@ -49,6 +54,8 @@ pub(crate) struct Worker {
     record: Record,
     /// As it lies in the ledger.
     written: Option<Record>,
+    /// The last write of the ledger failed, and that was told.
+    was_refused: bool,
     /// Dropped when the images of what runs are held.
     holding: Option<Sender<()>>,
     contents: BTreeMap<usize, Arc<Content>>,
@@ -85,6 +92,7 @@ impl Worker {
         Worker {
             cx,
             written: holding.is_some().then(|| record.clone()),
+            was_refused: false,
             holding,
             record,
             contents: BTreeMap::new(),
@@ -105,7 +113,7 @@ impl Worker {
             self.cx.reporter.offer(observation.clone());
         }
         loop {
-            let next = self.advance().await;
+            let next = self.advance();
             if self.may_be_forgotten() {
                 return self.forget();
             }
@@ -141,30 +149,65 @@ impl Worker {
         }
     }
 
-    /// Plans; writes the ledger; only then reports and acts.
-    async fn advance(&mut self) -> Plan {
+    /// Plans; writes the ledger; only then reports and acts. Without room for the ledger nothing
+    /// begins, and what does not begin fails and has its consequences; what ends something and what
+    /// is told goes on, because it may be done and told again after a crash.
+    fn advance(&mut self) -> Plan {
         let definition = self.record.assignment.definition.clone();
-        let next = plan(
-            &definition.template,
-            &mut self.record.view,
-            self.cx.clock.now(),
-        );
-        if self.record.view.stopping.is_some() {
-            self.image_work.drain(..).for_each(|work| work.abort());
+        loop {
+            let now = self.cx.clock.now();
+            let mut next = plan(&definition.template, &mut self.record.view, now);
+            if self.record.view.stopping.is_some() {
+                self.image_work.drain(..).for_each(|work| work.abort());
+            }
+            let observation = self.observation(&definition.template);
+            let news = observation.filter(|new| self.record.reported.as_ref() != Some(new));
+            if let Some(news) = &news {
+                self.record.sequence = news.sequence;
+                self.record.reported = Some(news.clone());
+            }
+            let unwritten = self.write().err();
+            tracing::debug!(target: "timing", "ledger written");
+            if let Some(news) = news {
+                self.cx.reporter.offer(news);
+            }
+            let Some(why) = unwritten else {
+                self.start_actions(&next.actions);
+                return next;
+            };
+            let (begun, harmless): (Vec<Action>, Vec<Action>) =
+                next.actions.iter().partition(|action| action.begins());
+            self.start_actions(&harmless);
+            if begun.is_empty() {
+                let retry = now.plus_ms(LEDGER_RETRY_MS);
+                next.next_due = Some(next.next_due.map_or(retry, |due| due.min(retry)));
+                return next;
+            }
+            for action in begun {
+                self.refuse(action, &why);
+            }
         }
-        let observation = self.observation(&definition.template);
-        let news = observation.filter(|new| self.record.reported.as_ref() != Some(new));
-        if let Some(news) = &news {
-            self.record.sequence = news.sequence;
-            self.record.reported = Some(news.clone());
-        }
-        self.write().await;
-        tracing::debug!(target: "timing", "ledger written");
-        if let Some(news) = news {
-            self.cx.reporter.offer(news);
-        }
-        self.start_actions(&next.actions);
-        next
+    }
+
+    /// What cannot be written down first is not begun.
+    fn refuse(&mut self, action: Action, why: &str) {
+        let detail = format!("the node cannot write down what it begins: {why}");
+        let event = match action {
+            Action::CreateNetwork(scope) => {
+                let reason = reason::of(ReasonName::ContainerNetworkingError, detail);
+                Event::NetworkFailed(scope, reason)
+            }
+            Action::StartContainer(container) => Event::StartFailed {
+                container,
+                reason: reason::of(ReasonName::CannotStartContainerError, detail),
+                exit_code: None,
+            },
+            _ => {
+                let name = ReasonName::ResourceInitializationError;
+                Event::SandboxFailed(reason::of(name, detail))
+            }
+        };
+        self.observe(event);
     }
 
     /// The newest observation; its sequence is new when it says something new.
@@ -217,16 +260,23 @@ impl Worker {
         }
     }
 
-    /// Until the ledger says what is going to happen, nothing happens.
-    async fn write(&mut self) {
-        while self.written.as_ref() != Some(&self.record) {
-            match self.cx.ledger.write(&self.record) {
-                Ok(()) => self.written = Some(self.record.clone()),
-                Err(error) => {
-                    let task = self.task();
-                    tracing::error!(%task, error = reason::chain(&error), "write the ledger");
-                    tokio::time::sleep(LEDGER_RETRY).await;
+    /// Brings the ledger up to the record. The error says why that cannot be; it is told once.
+    fn write(&mut self) -> Result<(), String> {
+        if self.written.as_ref() == Some(&self.record) {
+            return Ok(());
+        }
+        match self.cx.ledger.write(&self.record) {
+            Ok(()) => {
+                self.written = Some(self.record.clone());
+                self.was_refused = false;
+                Ok(())
+            }
+            Err(error) => {
+                let why = reason::chain(&error);
+                if !std::mem::replace(&mut self.was_refused, true) {
+                    tracing::error!(task = %self.task(), why, "write the ledger");
                 }
+                Err(why)
             }
         }
     }
@@ -322,15 +372,19 @@ impl Worker {
             self.observe(event);
         }
         if outcome.resync {
-            let sandbox = self.record.sandbox.as_str();
-            match self.cx.runtime.list().await {
-                Ok(all) => {
-                    let state = all.into_iter().find(|state| state.id.0 == sandbox);
-                    self.resync(state).await;
-                }
-                Err(error) => {
-                    tracing::error!(sandbox, error = reason::chain(&error), "list the sandboxes");
-                }
+            self.list_again().await;
+        }
+    }
+
+    async fn list_again(&mut self) {
+        let sandbox = self.record.sandbox.as_str();
+        match self.cx.runtime.list().await {
+            Ok(all) => {
+                let state = all.into_iter().find(|state| state.id.0 == sandbox);
+                self.resync(state).await;
+            }
+            Err(error) => {
+                tracing::error!(sandbox, error = reason::chain(&error), "list the sandboxes");
             }
         }
     }
@@ -342,6 +396,10 @@ impl Worker {
                     .view
                     .note(format!("the sandbox's process ended: {reason}"));
                 self.observe(Event::SandboxDied);
+            }
+            EventKind::Answered => {
+                self.record.view.note(SHIM_ANSWERS.to_owned());
+                self.list_again().await;
             }
             EventKind::Exited {
                 container,

@@ -35,6 +35,23 @@ pub enum Action {
     RemoveNetwork(Scope),
 }
 
+impl Action {
+    /// It makes something that only the ledger knows of after a crash, or that must not be made
+    /// twice: it is written down before it is done.
+    pub fn begins(&self) -> bool {
+        match self {
+            Action::CreateSandbox | Action::CreateNetwork(_) | Action::StartContainer(_) => true,
+            Action::ResolveImage(_)
+            | Action::PullImage(_)
+            | Action::ProbeHealth(_)
+            | Action::StopContainer(_)
+            | Action::KillContainer(_)
+            | Action::RemoveSandbox
+            | Action::RemoveNetwork(_) => false,
+        }
+    }
+}
+
 /// Whose network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {

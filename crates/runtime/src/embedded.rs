@@ -12,9 +12,10 @@
 
 mod folder;
 mod link;
+mod list;
 mod process;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +27,7 @@ pub use self::process::spawn_role;
 use crate::protocol::{Reply, Request};
 use crate::spec::{ContainerSpec, ExecSpec, SandboxId, SandboxSpec};
 use crate::state::{ExecResult, SandboxState, Started};
-use crate::{Answer, Error, Event, EventKind, Runtime, is_sandbox_id, shim};
+use crate::{Answer, Error, Event, EventKind, Runtime, is_sandbox_id};
 use folder::{Folder, RunDir};
 use link::{Link, News};
 
@@ -37,8 +38,13 @@ const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// Pauses between attempts to reach a shim whose connection has ended; they double.
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(100);
 const LOOK_AGAIN_MAX: Duration = Duration::from_secs(30);
-/// How long a shim may take to say what it holds.
-const LIST_TIME: Duration = Duration::from_secs(10);
+/// How long a shim may take to greet and to say what it holds, before it is listed as one that does
+/// not answer: whoever lists waits for all.
+const LIST_TIME: Duration = Duration::from_secs(2);
+/// Longest pause between questions to a shim that does not answer.
+const MUTE_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long a shim may take to send a signal, before the kernel is asked instead.
+const KILL_TIME: Duration = Duration::from_secs(20);
 /// How long a shim may take beyond an exec's own timeout.
 const EXEC_GRACE: Duration = Duration::from_secs(10);
 
@@ -69,6 +75,8 @@ struct Inner {
     options: Options,
     run_dir: RunDir,
     links: Mutex<BTreeMap<SandboxId, Arc<Link>>>,
+    /// Sandboxes that were listed as not answering and are waited for.
+    mute: Mutex<BTreeSet<SandboxId>>,
     spares: Mutex<Vec<Spare>>,
     spawned: AtomicU64,
     /// One refill at a time, or there would be too many spares.
@@ -95,6 +103,7 @@ impl Embedded {
             options,
             run_dir,
             links: Mutex::default(),
+            mute: Mutex::default(),
             spares: Mutex::default(),
             spawned: AtomicU64::new(0),
             refill: tokio::sync::Mutex::default(),
@@ -159,12 +168,7 @@ impl Runtime for Embedded {
         container: &'a str,
     ) -> Answer<'a, Result<(), Error>> {
         let request = Request::Stop(container.to_owned());
-        Box::pin(async move {
-            self.inner
-                .ask(sandbox, request, ANSWER_TIME)
-                .await
-                .map(drop)
-        })
+        Box::pin(async move { self.inner.ask(sandbox, request, KILL_TIME).await.map(drop) })
     }
 
     fn kill<'a>(
@@ -172,13 +176,7 @@ impl Runtime for Embedded {
         sandbox: &'a SandboxId,
         container: &'a str,
     ) -> Answer<'a, Result<(), Error>> {
-        let request = Request::Kill(container.to_owned());
-        Box::pin(async move {
-            self.inner
-                .ask(sandbox, request, ANSWER_TIME)
-                .await
-                .map(drop)
-        })
+        Box::pin(self.inner.clone().kill(sandbox, container))
     }
 
     fn remove_sandbox<'a>(&'a self, sandbox: &'a SandboxId) -> Answer<'a, Result<(), Vec<Error>>> {
@@ -256,6 +254,10 @@ impl Inner {
                 sandbox: id.clone(),
                 source,
             },
+            link::ConnectError::Mute => Error::Mute {
+                sandbox: id.clone(),
+                seconds: link::GREETING_TIME.as_secs(),
+            },
             link::ConnectError::Other(reason) => Error::Host {
                 what: format!("connect to the shim of sandbox {id}"),
                 reason,
@@ -313,47 +315,21 @@ impl Inner {
     }
 
     fn mourn(&self, id: SandboxId) {
-        lock(&self.links).remove(&id);
         let words = self
             .run_dir
             .find(&id)
             .and_then(|folder| folder.last_words());
         let reason =
             words.unwrap_or_else(|| "it ended without a word, as when it is killed".into());
+        self.tell_death(id, reason);
+    }
+
+    fn tell_death(&self, id: SandboxId, reason: String) {
+        lock(&self.links).remove(&id);
         self.tell(Event {
             sandbox: id,
             kind: EventKind::ShimDied { reason },
         });
-    }
-
-    async fn list(self: Arc<Self>) -> Result<Vec<SandboxState>, Error> {
-        let mut states = Vec::new();
-        for (id, folder) in self.run_dir.sandboxes()? {
-            let mut answer = self.ask(&id, Request::List, LIST_TIME).await;
-            if let Err(Error::Disconnected(_)) = answer {
-                // Another connection tells whether only this one has ended.
-                answer = self.ask(&id, Request::List, LIST_TIME).await;
-            }
-            let (alive, containers) = match answer {
-                Ok(Reply::Containers(containers)) => (true, containers),
-                Ok(_) | Err(Error::ShimDead(_) | Error::Disconnected(_)) => {
-                    (false, shim::record::read_lost(folder.path()))
-                }
-                Err(Error::NoSandbox(_)) => continue,
-                // A shim that is mute or of another release still holds running containers: it
-                // must not look dead, and must not hide the others.
-                Err(error) => {
-                    tracing::warn!(%error, sandbox = %id, "listed by its records alone");
-                    (true, shim::record::read_all(folder.path()))
-                }
-            };
-            states.push(SandboxState {
-                id,
-                alive,
-                containers,
-            });
-        }
-        Ok(states)
     }
 
     async fn remove(self: Arc<Self>, id: SandboxId) -> Result<(), Vec<Error>> {
@@ -361,7 +337,7 @@ impl Inner {
             return Err(vec![Error::BadSandboxId(id.0)]);
         }
         let mut errors = Vec::new();
-        if let Ok(link) = self.link(&id).await {
+        if let Ok(Ok(link)) = tokio::time::timeout(LIST_TIME, self.link(&id)).await {
             link.expect_end();
             // What a shim no longer does, because it is dead or mute, is done without it.
             if let Ok(Reply::Removed(left)) = link.ask(&id, Request::Remove, ANSWER_TIME).await {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
 
 use crate::protocol::Refusal;
-use crate::spec::{ContainerSpec, ExecSpec, Exit, Oom, SandboxId, SandboxSpec, StartError};
+use crate::spec::{ContainerSpec, ExecSpec, Exit, Mount, Oom, SandboxId, SandboxSpec, StartError};
 use crate::state::{ContainerState, ExecResult, SandboxState, Started, Status};
 use crate::{Answer, Error, Event, EventKind, Runtime, is_container_name, is_sandbox_id};
 
@@ -28,6 +28,8 @@ struct Inner {
     execs: BTreeMap<String, VecDeque<ExecResult>>,
     /// Containers that do not end by their stop signal.
     stubborn: Vec<String>,
+    /// By container name, of its newest start.
+    mounts: BTreeMap<String, Vec<Mount>>,
     calls: Vec<String>,
 }
 
@@ -124,6 +126,12 @@ impl Fake {
         self.lock().calls.clone()
     }
 
+    /// What the newest start of a container of that name was to mount.
+    pub fn mounts(&self, container: &str) -> Vec<Mount> {
+        let inner = self.lock();
+        inner.mounts.get(container).cloned().unwrap_or_default()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -172,6 +180,7 @@ impl Inner {
         let state = SandboxState {
             id: id.clone(),
             alive: true,
+            answers: true,
             containers: Vec::new(),
         };
         self.sandboxes.insert(id, state);
@@ -181,6 +190,7 @@ impl Inner {
     fn start(&mut self, sandbox: &SandboxId, spec: &ContainerSpec) -> Result<Started, Error> {
         let name = &spec.name;
         self.calls.push(format!("start {sandbox} {name}"));
+        self.mounts.insert(name.clone(), spec.mounts.clone());
         let refused = |source| Error::Refused {
             sandbox: sandbox.clone(),
             source,

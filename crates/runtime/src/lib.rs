@@ -63,7 +63,8 @@ pub trait Runtime: Send + Sync + 'static {
         container: &'a str,
     ) -> Answer<'a, Result<(), Error>>;
 
-    /// Kills all of a container. No error when it has exited.
+    /// Kills all of a container. No error when it has exited. Where its shim does not answer, the
+    /// whole sandbox is killed, which its death tells.
     fn kill<'a>(
         &'a self,
         sandbox: &'a SandboxId,
@@ -74,7 +75,8 @@ pub trait Runtime: Send + Sync + 'static {
     fn remove_sandbox<'a>(&'a self, sandbox: &'a SandboxId) -> Answer<'a, Result<(), Vec<Error>>>;
 
     /// Every sandbox of the installation, also those that an earlier agent made. Their events
-    /// arrive from this call on.
+    /// arrive from this call on. All shims are asked at once, and one that does not answer soon holds
+    /// up nobody: it is listed as such.
     fn list(&self) -> Answer<'_, Result<Vec<SandboxState>, Error>>;
 
     /// What happens from now on. An event may come twice, after a restart; its run tells. A receiver
@@ -104,6 +106,8 @@ pub enum EventKind {
         /// Milliseconds since 1970.
         at_ms: u64,
     },
+    /// A shim that was listed as not answering does again: list the sandboxes.
+    Answered,
     /// The shim is gone, and with it whoever would stop or reap its containers. Remove the sandbox.
     ShimDied {
         /// For the reader: how it ended, as far as known.

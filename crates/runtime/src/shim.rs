@@ -25,6 +25,7 @@ pub(crate) mod record;
 mod removal;
 mod request;
 mod service;
+mod words;
 
 use std::ffi::{CStr, CString, OsString};
 use std::io;
@@ -39,6 +40,7 @@ use crate::spec::{SandboxId, StartError};
 use crate::start::{self, Starter};
 use launch::Launcher;
 use service::Service;
+use words::say;
 
 /// Where the agent puts the listening socket, …
 pub(crate) const LISTENER_FD: RawFd = 3;
@@ -61,7 +63,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ! {
     let code = match run(args) {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("windlass shim: {error}");
+            say(&format!("windlass shim: {error}"));
             1
         }
     };

@@ -225,6 +225,12 @@ pub enum MountKind {
         #[n(1)]
         options: Vec<String>,
     },
+    /// A small file with this text, in bounded memory of the container's own.
+    #[n(2)]
+    File {
+        #[n(0)]
+        text: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

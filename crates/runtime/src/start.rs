@@ -24,6 +24,7 @@ mod capability;
 mod cgroup;
 mod container;
 mod device;
+mod file;
 mod holder;
 mod init;
 mod kernel;
@@ -46,7 +47,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
 pub use capability::{CAPABILITIES, DEFAULT_CAPABILITIES};
-pub use cgroup::{kill_cgroup, kill_shims, remove_cgroups, take_out_of_service};
+pub use cgroup::{bound_processes, kill_cgroup, kill_shims, remove_cgroups, take_out_of_service};
 pub use init::{init_main, is_init};
 pub use seal::seal_self;
 

@@ -12,6 +12,9 @@ pub struct SandboxState {
     pub id: SandboxId,
     /// False when its shim is gone: what it left has to be removed.
     pub alive: bool,
+    /// False when its shim is there and does not answer, because it is stopped or the machine is
+    /// busy. What its folder says may be old; [`crate::EventKind::Answered`] tells when it answers.
+    pub answers: bool,
     /// By name. Of a dead shim: what its folder says, running ones as [`Status::Lost`].
     pub containers: Vec<ContainerState>,
 }

@@ -105,6 +105,8 @@ impl Plane {
         let epoch = run_folder::prepare(&run_dir)?;
         let (network, subnet) = open_network(installation, choices, &run_dir).await?;
         let network = Arc::new(network);
+        windlass_runtime::start::bound_processes(&installation.cgroup())
+            .context("bounding the processes of all tasks")?;
         let runtime = Arc::new(Embedded::new(embedded::Options {
             run_dir: run_dir.join("sandboxes"),
             executable: PathBuf::from(OWN_PROGRAM),

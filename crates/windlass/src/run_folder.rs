@@ -2,18 +2,13 @@
 
 use crate::data_folder::make_private;
 use anyhow::{Context, Result};
-use rustix::fs::statfs;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-/// Of statfs(2).
-const TMPFS_MAGIC: u64 = 0x0102_1994;
-const RAMFS_MAGIC: u64 = 0x8584_58f6;
-
-/// Makes the folder, in memory: where `/run` is a disk's, a file system of its own is mounted on it.
-/// One that holds something already stays as it is, because sandboxes of an earlier server may be
+/// Makes the folder, with a memory file system of its own mounted on it: whatever fills `/run` leaves
+/// it room. One that holds something already stays as it is, because sandboxes of an earlier server may be
 /// found by what lies in it.
 ///
 /// Returns the folder's epoch: a number drawn when it was made, so that one that was emptied is told
@@ -30,11 +25,9 @@ pub(crate) fn prepare(dir: &Path) -> Result<u128> {
         let text = fs::read_to_string(&path).unwrap_or_default();
         return Ok(u128::from_str_radix(text.trim(), 16).unwrap_or(0));
     }
-    if !is_in_memory(dir).with_context(|| format!("reading {shown}"))? {
-        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        mount("windlass", dir, "tmpfs", flags, c"mode=0700")
-            .with_context(|| format!("mounting a tmpfs on {shown}, which is on a disk"))?;
-    }
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("windlass", dir, "tmpfs", flags, c"mode=0700")
+        .with_context(|| format!("mounting a tmpfs on {shown}"))?;
     let epoch: u128 = rand::random();
     // Whole or not at all: half a number would be another one.
     let draft = dir.join("epoch.draft");
@@ -54,17 +47,13 @@ pub(crate) fn remove(dir: &Path) -> io::Result<()> {
     }
 }
 
-fn is_in_memory(dir: &Path) -> io::Result<bool> {
-    let magic = statfs(dir)?.f_type;
-    Ok([TMPFS_MAGIC, RAMFS_MAGIC].contains(&magic.cast_unsigned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
-    fn what_is_on_a_disk_gets_memory_unless_it_is_in_use() {
+    fn the_folder_gets_memory_of_its_own_unless_it_is_in_use() {
         if !rustix::process::geteuid().is_root() {
             println!("skipped: only root mounts");
             return;
@@ -73,11 +62,11 @@ mod tests {
         let (new, used) = (above.path().join("new"), above.path().join("used"));
         fs::create_dir(&used).unwrap();
         fs::write(used.join("of an earlier server"), "").unwrap();
-        let before = is_in_memory(above.path()).unwrap();
         let epoch = prepare(&new).unwrap();
         assert_eq!(prepare(&used).unwrap(), 0);
-        assert!(is_in_memory(&new).unwrap());
-        assert_eq!(is_in_memory(&used).unwrap(), before);
+        let device = |dir: &Path| fs::metadata(dir).unwrap().dev();
+        assert_ne!(device(&new), device(above.path()));
+        assert_eq!(device(&used), device(above.path()));
         // Again, as after a kill: what lies there is still seen.
         fs::write(new.join("kept"), "").unwrap();
         assert_eq!(prepare(&new).unwrap(), epoch);

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 use windlass_network::Network;
 use windlass_runtime::Runtime;
 use windlass_runtime::embedded::{self, Embedded};
@@ -22,12 +23,8 @@ const STOP_POLL: Duration = Duration::from_millis(50);
 /// Every sandbox that is left ends, and everything on the machine that carries the installation's
 /// name goes.
 pub(crate) async fn remove_traces(plane: Plane, installation: &Installation) -> Result<()> {
-    let mut faults = Vec::new();
-    for sandbox in plane.runtime.list().await? {
-        if let Err(errors) = plane.runtime.remove_sandbox(&sandbox.id).await {
-            faults.extend(errors.iter().map(ToString::to_string));
-        }
-    }
+    let sandboxes = plane.runtime.list().await?.into_iter().map(|s| s.id);
+    let mut faults = remove_sandboxes(&plane.runtime, sandboxes.collect()).await;
     let (network, runtime, closing) = plane.end_agent().await;
     drop(runtime);
     match sole(network).await {
@@ -48,23 +45,18 @@ pub(crate) async fn remove_traces(plane: Plane, installation: &Installation) -> 
 pub(crate) async fn remove_by_name(installation: &Installation) -> Result<()> {
     let run_dir = installation.run_dir();
     run_folder::prepare(&run_dir)?;
-    let mut faults = Vec::new();
-    let runtime = Embedded::new(embedded::Options {
+    let runtime = Arc::new(Embedded::new(embedded::Options {
         run_dir: run_dir.join("sandboxes"),
         executable: PathBuf::from(OWN_PROGRAM),
         cgroup_root: installation.cgroup(),
         spare_shims: 0,
-    })?;
+    })?);
     let sandboxes: Vec<SandboxId> = runtime.list().await?.into_iter().map(|s| s.id).collect();
     if !sandboxes.is_empty() {
         eprintln!("stopping {} tasks", sandboxes.len());
     }
     stop_containers(&runtime).await?;
-    for sandbox in &sandboxes {
-        if let Err(errors) = runtime.remove_sandbox(sandbox).await {
-            faults.extend(errors.iter().map(ToString::to_string));
-        }
-    }
+    let mut faults = remove_sandboxes(&runtime, sandboxes).await;
     drop(runtime);
     let id = installation.id.parse::<windlass_network::Installation>()?;
     if let Err(err) = Network::remove(id, run_dir.join("network")).await {
@@ -77,6 +69,18 @@ pub(crate) async fn remove_by_name(installation: &Installation) -> Result<()> {
     faults.extend(killed.err().map(|err| err.to_string()));
     faults.extend(remove_rest(installation));
     tell(&faults)
+}
+
+/// All at once: one whose shim does not answer takes a while.
+async fn remove_sandboxes(runtime: &Arc<Embedded>, sandboxes: Vec<SandboxId>) -> Vec<String> {
+    let mut removals = JoinSet::new();
+    for sandbox in sandboxes {
+        let runtime = runtime.clone();
+        removals.spawn(async move { runtime.remove_sandbox(&sandbox).await });
+    }
+    let removed = removals.join_all().await.into_iter();
+    let errors = removed.filter_map(Result::err).flatten();
+    errors.map(|error| error.to_string()).collect()
 }
 
 /// Asks every container to stop and waits for a while: whatever has not ended then is killed.

@@ -104,7 +104,7 @@ impl World {
             self.network.namespaces()
         );
         assert!(self.network.published().is_empty());
-        for folder in ["run/ledger", "run/files", "data/tasks"] {
+        for folder in ["run/ledger", "data/tasks"] {
             let path = self.folder.path().join(folder);
             let left: Vec<_> = std::fs::read_dir(&path)
                 .into_iter()

@@ -24,7 +24,7 @@ use crate::{Error, Event, EventKind};
 const OUTBOX_FRAMES: usize = 64;
 const READ_BYTES: usize = 16 * 1024;
 /// How long a shim may take to greet. A fresh one seals itself first.
-const GREETING_TIME: Duration = Duration::from_secs(20);
+pub(super) const GREETING_TIME: Duration = Duration::from_secs(20);
 
 /// Takes news; false when nobody listens.
 pub(crate) type Tell = Arc<dyn Fn(News) -> bool + Send + Sync>;
@@ -57,6 +57,8 @@ struct Waiting {
 pub(crate) enum ConnectError {
     #[error("nobody listens")]
     Dead,
+    #[error("no greeting for {} seconds", GREETING_TIME.as_secs())]
+    Mute,
     #[error(transparent)]
     Refused(Refusal),
     #[error("{0}")]
@@ -85,23 +87,21 @@ impl Link {
             closed: watch::Sender::new(false),
             tell,
         });
+        // Whoever gives up waiting leaves no connection behind that nobody knows of.
+        let unfinished = Unfinished(Some(link.clone()));
         let (reader, writer) = stream.into_split();
         tokio::spawn(write(writer, frames, link.closed.subscribe()));
         tokio::spawn(link.clone().read(reader));
         let hello = link.exchange(Request::Hello(Hello { version: VERSION }));
         match tokio::time::timeout(GREETING_TIME, hello).await {
-            Ok(Ok(Some(Reply::Greeting(_)))) => Ok(link),
+            Ok(Ok(Some(Reply::Greeting(_)))) => Ok(unfinished.finish(link)),
             Ok(Ok(Some(Reply::Refused(refusal)))) => {
                 Err(link.give_up(ConnectError::Refused(refusal)))
             }
             Ok(Ok(Some(_))) => Err(link.give_up(ConnectError::Other("it does not greet".into()))),
             Ok(Ok(None)) => Err(link.give_up(ConnectError::Dead)),
             Ok(Err(error)) => Err(link.give_up(ConnectError::Other(error.to_string()))),
-            Err(_) => {
-                let seconds = GREETING_TIME.as_secs();
-                let reason = format!("no greeting for {seconds} seconds");
-                Err(link.give_up(ConnectError::Other(reason)))
-            }
+            Err(_) => Err(link.give_up(ConnectError::Mute)),
         }
     }
 
@@ -262,6 +262,24 @@ impl Link {
         {
             // Not acknowledged is told again: never wrong.
             let _ = self.outbox.try_send(bytes);
+        }
+    }
+}
+
+/// A connection that closes unless it is greeted.
+struct Unfinished(Option<Arc<Link>>);
+
+impl Unfinished {
+    fn finish(mut self, link: Arc<Link>) -> Arc<Link> {
+        self.0 = None;
+        link
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(link) = self.0.take() {
+            link.close();
         }
     }
 }

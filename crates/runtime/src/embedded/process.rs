@@ -158,6 +158,20 @@ fn reap_later(pid: Pid) -> io::Result<()> {
     Ok(())
 }
 
+/// Kills a sandbox whose shim does not answer: the shim, and all that it holds.
+pub(crate) fn kill(run_dir: &RunDir, cgroup_root: &str, id: &SandboxId) -> Result<(), Error> {
+    let Some(folder) = run_dir.find(id) else {
+        return Err(Error::NoSandbox(id.clone()));
+    };
+    if let Some(pidfd) = folder.shim_pidfd() {
+        end(&pidfd);
+    }
+    start::kill_cgroup(&format!("{cgroup_root}/{id}")).map_err(|error| Error::Host {
+        what: format!("kill the processes of sandbox {id}"),
+        reason: error.to_string(),
+    })
+}
+
 /// Removes a sandbox whose shim has ended or does not answer. Goes on after errors.
 pub(crate) fn remove(
     run_dir: &RunDir,

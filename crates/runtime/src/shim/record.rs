@@ -1,10 +1,10 @@
 //! Small files in the shim's folder, one per container, so that what a shim knew is not all lost
 //! when it dies. The folder lies on tmpfs: the files are for a killed process, not for a reboot.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::state::{ContainerState, Status};
@@ -23,11 +23,28 @@ pub(crate) fn write(
     let draft = format!(".{PREFIX}{slot}");
     let flags =
         OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(folder, &draft, flags, Mode::RUSR | Mode::WUSR)?;
-    if rustix::io::write(&file, &bytes)? != bytes.len() {
-        return Err(Errno::NOSPC);
+    let name = format!("{PREFIX}{slot}");
+    let written = rustix::fs::openat(folder, &draft, flags, Mode::RUSR | Mode::WUSR)
+        .and_then(|file| write_whole(&file, &bytes));
+    match written {
+        Ok(()) => rustix::fs::renameat(folder, &draft, folder, name),
+        Err(errno) => {
+            let _ = rustix::fs::unlinkat(folder, &draft, AtFlags::empty());
+            // The record of the start has a page, which needs no room. What a longer one leaves
+            // behind is not read.
+            let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(folder, name, flags, Mode::empty())
+                .and_then(|file| write_whole(&file, &bytes))
+                .map_err(|_| errno)
+        }
     }
-    rustix::fs::renameat(folder, &draft, folder, format!("{PREFIX}{slot}"))
+}
+
+fn write_whole(file: &OwnedFd, bytes: &[u8]) -> Result<(), Errno> {
+    match rustix::io::write(file, bytes)? {
+        count if count == bytes.len() => Ok(()),
+        _ => Err(Errno::NOSPC),
+    }
 }
 
 /// What a shim's folder says, by name. Files that say nothing readable are left out: the rest

@@ -11,6 +11,7 @@ use super::launch::{Launched, Launcher};
 use super::log::Log;
 use super::removal::Removal;
 use super::service::{Service, give_memory_back, report_lost};
+use super::words::say;
 use super::{clock, record};
 use crate::protocol::{Frame, Greeting, Hello, Push, Refusal, Reply, Request, VERSION};
 use crate::spec::{ContainerSpec, ExecSpec, Namespace, SandboxId, SandboxSpec, StartError};
@@ -101,7 +102,7 @@ impl<L: Launcher> Service<'_, L> {
         let mut launcher = self.launcher_for(&spec.id)?;
         if let Err(error) = launcher.sandbox(&spec.limits) {
             for left in launcher.remove_sandbox() {
-                eprintln!("after a failed sandbox: {left}");
+                say(&format!("after a failed sandbox: {left}"));
             }
             return Err(error.into());
         }
@@ -118,7 +119,7 @@ impl<L: Launcher> Service<'_, L> {
             match launcher.adopt(id, &staging) {
                 Ok(()) => return Ok(launcher),
                 Err(error) => {
-                    eprintln!("made ahead and of no use: {error}");
+                    say(&format!("made ahead and of no use: {error}"));
                     self.ahead = Some(launcher);
                     self.drop_ahead();
                 }

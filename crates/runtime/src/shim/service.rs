@@ -18,6 +18,7 @@ use super::exec::Exec;
 use super::holder::Holder;
 use super::launch::{Launched, Launcher};
 use super::removal::Removal;
+use super::words::say;
 use super::{clock, record};
 use crate::protocol::{Exited, Push, Reply};
 use crate::spec::{SandboxId, StartError};
@@ -152,7 +153,7 @@ impl<'a, L: Launcher> Service<'a, L> {
         });
         if let Err(error) = made {
             // The start does it itself then.
-            eprintln!("not prepared ahead: {error}");
+            say(&format!("not prepared ahead: {error}"));
             self.drop_ahead();
         }
         give_memory_back();
@@ -160,7 +161,7 @@ impl<'a, L: Launcher> Service<'a, L> {
 
     pub(crate) fn drop_ahead(&mut self) {
         for left in self.ahead.take().iter_mut().flat_map(L::remove_sandbox) {
-            eprintln!("prepared ahead and left: {left}");
+            say(&format!("prepared ahead and left: {left}"));
         }
     }
 
@@ -515,7 +516,7 @@ impl<'a, L: Launcher> Service<'a, L> {
 
 fn leave_service(launcher: &impl Launcher) {
     if let Err(error) = launcher.leave_service() {
-        eprintln!("the shim stays in its agent's group: {error}");
+        say(&format!("the shim stays in its agent's group: {error}"));
     }
 }
 
@@ -538,7 +539,9 @@ fn ended_child() -> Option<Pid> {
 /// shim would lose it.
 pub(crate) fn report_lost(written: Result<(), Errno>, container: &str) {
     if let Err(errno) = written {
-        eprintln!("record of container {container} not written: {errno}");
+        say(&format!(
+            "record of container {container} not written: {errno}"
+        ));
     }
 }
 

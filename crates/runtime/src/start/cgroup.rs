@@ -8,6 +8,7 @@
 //! counts as part of the agent's service and systemd ends it with the agent.
 
 mod device;
+mod installation;
 mod remove;
 mod v1;
 mod v2;
@@ -18,6 +19,7 @@ use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 pub(super) use device::{NodeKind, Programs, Rule, default_rules};
+pub use installation::bound_processes;
 pub use remove::{kill_cgroup, kill_shims, remove_cgroups};
 
 use super::kernel;

@@ -10,6 +10,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use super::cgroup::Group;
+use super::file::{File, Memory};
 use super::kernel::{
     self, ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY, ATTR_STRICTATIME, EMPTY,
     RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, Sys,
@@ -50,6 +51,7 @@ pub(super) enum Source {
         options: Vec<(CString, CString)>,
         attributes: u64,
     },
+    File(File),
 }
 
 pub(super) struct Volume {
@@ -82,6 +84,8 @@ pub(super) struct Container {
     pub(super) nodes: Vec<Node>,
     pub(super) links: Vec<(CString, CString)>,
     pub(super) volumes: Vec<Volume>,
+    /// Where volumes that are files lie.
+    pub(super) files: Option<Memory>,
     /// Path below /proc and value.
     pub(super) sysctls: Vec<(CString, CString)>,
     pub(super) masked: Vec<CString>,
@@ -123,13 +127,13 @@ pub(super) fn run(container: &Container, report: RawFd) -> Infallible {
 fn prepare(container: &Container, report: RawFd) -> Done<RawFd> {
     program::begin(&container.program, &container.group.procs)?;
     namespaces(container)?;
-    let root = attach_root(container)?;
+    let (root, files) = attach_root(container)?;
     let proc_mount = mount_proc(container, root)?;
     let dev = mount_dev(container, root)?;
     // Held before any volume is there: whatever a volume puts over it, masks come from this node.
     let null = kernel::openat2(dev.mount, c"null", libc::O_PATH, 0, STRICT).at(Step::Dev)?;
     let sys = mount_sys(container, root)?;
-    mount_volumes(container, root)?;
+    mount_volumes(container, root, files)?;
     for (index, (name, value)) in container.sysctls.iter().enumerate() {
         write_sysctl(proc_mount, name, value).at_index(Step::Sysctl, index)?;
     }
@@ -168,15 +172,20 @@ fn namespaces(container: &Container) -> Done<()> {
     Ok(())
 }
 
-fn attach_root(container: &Container) -> Done<RawFd> {
+/// Answers the root and the memory of the container's files, which lies below it.
+fn attach_root(container: &Container) -> Done<(RawFd, Option<RawFd>)> {
     let private = libc::MS_REC | libc::MS_PRIVATE;
     kernel::mount(EMPTY, c"/", EMPTY, private, EMPTY).at(Step::RootFs)?;
     // Opened here: a descriptor from before the clone would name a mount of the old namespace.
     let staging =
         kernel::open(&container.staging, libc::O_PATH | libc::O_DIRECTORY).at(Step::RootFs)?;
+    let files = match &container.files {
+        Some(memory) => Some(memory.make(&container.volumes, staging)?),
+        None => None,
+    };
     let root = container.root.as_raw_fd();
     kernel::attach(root, staging).at(Step::RootFs)?;
-    Ok(root)
+    Ok((root, files))
 }
 
 fn mount_proc(container: &Container, root: RawFd) -> Done<RawFd> {
@@ -288,11 +297,11 @@ fn mount_sys(container: &Container, root: RawFd) -> Done<RawFd> {
     Ok(sys)
 }
 
-fn mount_volumes(container: &Container, root: RawFd) -> Done<()> {
+fn mount_volumes(container: &Container, root: RawFd, files: Option<RawFd>) -> Done<()> {
     // The root of each volume's mount, for those that lie in it.
     let mut mounts = [-1; VOLUMES_MAX];
     for (index, volume) in container.volumes.iter().enumerate() {
-        mounts[index] = mount_volume(volume, root, &mounts).at_index(Step::Mount, index)?;
+        mounts[index] = mount_volume(volume, root, files, &mounts).at_index(Step::Mount, index)?;
     }
     // A volume shared with a running container can be changed under our hands: what was mounted in
     // it has to be found where it belongs.
@@ -308,7 +317,12 @@ fn mount_volumes(container: &Container, root: RawFd) -> Done<()> {
 /// Most mounts of a container.
 pub(super) const VOLUMES_MAX: usize = 256;
 
-fn mount_volume(volume: &Volume, root: RawFd, mounts: &[RawFd; VOLUMES_MAX]) -> Sys<RawFd> {
+fn mount_volume(
+    volume: &Volume,
+    root: RawFd,
+    files: Option<RawFd>,
+    mounts: &[RawFd; VOLUMES_MAX],
+) -> Sys<RawFd> {
     let target = match &volume.within {
         None => path::open_or_make(root, &volume.target, volume.kind, Links::Follow),
         Some((within, rest)) => {
@@ -330,6 +344,7 @@ fn mount_volume(volume: &Volume, root: RawFd, mounts: &[RawFd; VOLUMES_MAX]) -> 
     }
     let mount = match &volume.source {
         Source::Tree(tree) => tree.as_raw_fd(),
+        Source::File(file) => file.mount(files.ok_or(libc::ENOENT)?)?,
         Source::Tmpfs {
             options,
             attributes,

@@ -9,7 +9,7 @@ use super::container::{Container, Join, Net};
 use super::program::{CStrings, Program, Rlimit};
 use super::{
     OrFailed, Running, Shared, StartError, Stdio, borrow, capability, cstring, device, failed,
-    kernel, overlay, owned, rlimit, seccomp, sysctl, user, volume,
+    file, kernel, overlay, owned, rlimit, seccomp, sysctl, user, volume,
 };
 use crate::spec::{ContainerSpec, Namespace, Network, Process, Seccomp};
 
@@ -143,19 +143,12 @@ pub(super) fn container(
         _ => None,
     };
     let shared_proc = pid.as_ref().map(borrow::proc).transpose()?;
-    let masked = if spec.privileged {
-        Vec::new()
-    } else {
-        cstrings("mask", &ground.masked)?
-    };
-    let readonly = if spec.privileged {
-        Vec::new()
-    } else {
-        cstrings("mask", &READONLY)?
-    };
+    let masked = covered(spec, &ground.masked)?;
+    let readonly = covered(spec, &READONLY)?;
     if spec.hostname.len() > HOSTNAME_MAX {
         return Err(failed("hostname", libc::ENAMETOOLONG, &spec.hostname));
     }
+    let volumes = volume::prepare(&spec.mounts, spec.privileged)?;
     Ok(Planned {
         flags,
         container: Container {
@@ -173,7 +166,8 @@ pub(super) fn container(
             shm_bytes: cstring("dev", &spec.shm_bytes.unwrap_or(SHM_BYTES).to_string())?,
             nodes: devices.nodes,
             links: device::links(),
-            volumes: volume::prepare(&spec.mounts, spec.privileged)?,
+            files: file::Memory::of(&volumes)?,
+            volumes,
             sysctls: sysctl::prepare(spec)?,
             masked,
             readonly,
@@ -185,6 +179,17 @@ pub(super) fn container(
             },
         },
     })
+}
+
+/// Paths to cover; none in a privileged container.
+fn covered(
+    spec: &ContainerSpec,
+    paths: &[impl AsRef<str>],
+) -> Result<Vec<std::ffi::CString>, StartError> {
+    match spec.privileged {
+        true => Ok(Vec::new()),
+        false => cstrings("mask", paths),
+    }
 }
 
 /// Prepares a process that joins `target`.

@@ -11,6 +11,7 @@ use std::ffi::CString;
 use std::os::fd::AsRawFd;
 
 use super::container::{Source, VOLUMES_MAX, Volume};
+use super::file::File;
 use super::kernel::{
     self, ATTR_NOATIME, ATTR_NODEV, ATTR_NODIRATIME, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY,
     ATTR_STRICTATIME, RESOLVE_NO_SYMLINKS,
@@ -61,6 +62,10 @@ fn open(
             size_bytes,
             options,
         } => (Kind::Folder, tmpfs(*size_bytes, options, mount)?),
+        MountKind::File { text } => {
+            let file = File::new(earlier.len(), text, mount.readonly)?;
+            (Kind::File, Source::File(file))
+        }
     };
     Ok(Volume {
         target: cstring("mount", target)?,

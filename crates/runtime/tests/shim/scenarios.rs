@@ -573,10 +573,17 @@ pub(crate) async fn a_mute_shim_is_listed(mut bed: Bed) {
     let shim = rustix::process::Pid::from_raw(bed.shim_pid(&id)).unwrap();
     rustix::process::kill_process(shim, rustix::process::Signal::STOP).unwrap();
     let state = bed.state(&id).await;
-    assert!(state.alive);
+    assert!(state.alive && !state.answers);
     assert_eq!(state.containers[0].status, Status::Running);
     rustix::process::kill_process(shim, rustix::process::Signal::CONT).unwrap();
-    assert_eq!(bed.exit("web").await, Exit::Code(0));
+    let mut news = vec![bed.event().await, bed.event().await];
+    news.sort_by_key(|kind| *kind != EventKind::Answered);
+    assert_eq!(news[0], EventKind::Answered);
+    let EventKind::Exited { exit, .. } = &news[1] else {
+        panic!("{news:?}");
+    };
+    assert_eq!(*exit, Exit::Code(0));
+    assert!(bed.state(&id).await.answers);
     assert!(!is_alive(pid));
     bed.close().await;
 }

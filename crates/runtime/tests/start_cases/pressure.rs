@@ -11,6 +11,14 @@ pub(crate) const CASES: &[Case] = &[
         "a_fork_bomb_stays_in_its_group",
         a_fork_bomb_stays_in_its_group,
     ),
+    (
+        "an_installation_leaves_process_ids_to_others",
+        an_installation_leaves_process_ids_to_others,
+    ),
+    (
+        "files_of_a_container_are_its_own",
+        files_of_a_container_are_its_own,
+    ),
     ("memory_files_are_charged", memory_files_are_charged),
     ("memory_files_are_sized", memory_files_are_sized),
     ("a_source_that_becomes_a_link", a_source_that_becomes_a_link),
@@ -59,6 +67,54 @@ fn a_fork_bomb_stays_in_its_group() {
     }
     bed.stop(&bomb);
     bed.stop(&neighbour);
+}
+
+/// Whatever tasks do together, the kernel has process ids left.
+fn an_installation_leaves_process_ids_to_others() {
+    let bed = Bed::new();
+    let (installation, _) = bed.parent.rsplit_once('/').unwrap();
+    let number = |path: &str| {
+        let text = fs::read_to_string(path).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    let all = number("/proc/sys/kernel/pid_max").unwrap();
+    for _ in 0..2 {
+        windlass_runtime::start::bound_processes(installation).unwrap();
+        let folders = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"];
+        let bounds = folders
+            .iter()
+            .filter_map(|root| number(&format!("{root}{installation}/pids.max")));
+        let bounds: Vec<u64> = bounds.collect();
+        assert_eq!(bounds.len(), 1);
+        assert!(bounds[0] < all && bounds[0] > 0, "{bounds:?} of {all}");
+    }
+}
+
+/// A container may write to its files where its root may be written to, and fills nothing but them:
+/// the next start of the same container finds them as they were.
+fn files_of_a_container_are_its_own() {
+    let mut bed = Bed::new();
+    let long = "10.77.0.2\tname\n".repeat(10_000);
+    let script = "wc -c < /etc/hosts; cat /etc/name; \
+         dd if=/dev/zero of=/etc/hosts bs=64k count=64 2>&1 | grep -o 'No space left on device'; \
+         dd if=/dev/zero of=/etc/hosts bs=64k count=64 2>&1 | grep -o 'Read-only file system'; \
+         touch /etc/name/x 2>/dev/null || grep -c ' /etc/hosts tmpfs ' /proc/mounts";
+    for (readonly, want) in [
+        (false, "No space left on device"),
+        (false, "No space left on device"),
+        (true, "Read-only file system"),
+    ] {
+        let mut spec = bed.spec(script);
+        let file = |target: &str, text: &str| Mount {
+            target: target.into(),
+            kind: MountKind::File { text: text.into() },
+            readonly,
+        };
+        spec.readonly_root = readonly;
+        spec.mounts = vec![file("/etc/hosts", &long), file("/etc/name", "web\n")];
+        let text = bed.output(&spec);
+        assert_eq!(text, format!("{}\nweb\n{want}\n1\n", long.len()));
+    }
 }
 
 fn tmpfs(spec: &mut windlass_runtime::spec::ContainerSpec, size_bytes: u64) {
