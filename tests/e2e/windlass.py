@@ -96,6 +96,8 @@ class Installation:
         self._port = Lease("port", filter(port_is_free, range(17700, 17800)))
         self.listen = f"127.0.0.1:{self._port.number}"
         self.url = f"http://{self.listen}"
+        # Further ones of `up`.
+        self.options = []
         self.process = None
         self._log = None
         self._ecs = None
@@ -107,7 +109,7 @@ class Installation:
 
     def _up(self):
         return [*self._boot, self.executable, "up", "--data", self.data, "--listen", self.listen,
-                "--subnet", self.subnet]
+                "--subnet", self.subnet, *self.options]
 
     def up_command(self):
         return self._up()

@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::executor::{millis, remove_folders};
-use crate::host_path::Policy;
+use crate::host_path::{AllowedPath, Policy};
 use crate::images::Images;
 use crate::ledger::{self, Ledger, Record};
 use crate::limits::{ENDED_PER_LOG_SWEEP, REPORTS_UNWRITTEN_MAX, SWEEP_RETRY};
@@ -41,7 +41,7 @@ pub struct Options {
     /// Writable layers, volumes and logs.
     pub data_dir: PathBuf,
     /// Host paths that volumes may have though they are refused otherwise.
-    pub allowed_host_paths: Vec<PathBuf>,
+    pub allowed_host_paths: Vec<AllowedPath>,
     pub share: Share,
 }
 

@@ -1,36 +1,91 @@
-//! Which paths of the host a container may have as a volume.
+//! Which paths of the host a container may have as a volume, and how they are found.
 //!
-//! Whoever holds the host's root, the node's data or run folder, a container engine's socket, or
-//! /proc, /sys and /dev, holds the node. They are refused by their resolved path, so that a link
-//! or `..` leads around nothing; so is every folder above one of them. An operator may allow
-//! single paths.
+//! One policy: what makes the machine what it is, that is its programs, settings, keys and boot
+//! files, what the kernel shows of itself, other container engines and this node, hands over the node
+//! to whoever holds it, so it is the operator's to give. The rest is data, which definitions name as
+//! they like. Of the machine's own a container may read what every program needs: time zones,
+//! certificates, the name of the system.
+//!
+//! A path is walked from the root, name by name and by descriptors. A link is followed where only
+//! the machine's own programs can have made it, or where it leads further down: a container can plant
+//! links in the folders that it has, and must not choose what others get. What is found has no link
+//! in it, and whoever mounts it refuses one that comes later.
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+mod walk;
+
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use walk::{Fault, Walk};
 
-/// What is refused and what is allowed all the same.
+/// What is the operator's, and what the operator gave.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    denied: Vec<PathBuf>,
-    allowed: Vec<PathBuf>,
+    system: Vec<PathBuf>,
+    readable: Vec<PathBuf>,
+    allowed: Vec<Allowance>,
 }
 
-/// Paths that hand over a machine, wherever the node's own folders are.
-const DENIED: &[&str] = &[
-    "/proc",
-    "/sys",
+/// A path that the operator gives to containers with all that lies below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedPath {
+    pub path: PathBuf,
+    /// Read-only mounts alone.
+    pub readonly: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Allowance {
+    named: PathBuf,
+    /// What it led to when the node started.
+    resolved: PathBuf,
+    readonly: bool,
+}
+
+/// The machine's own, wherever the node's folders are.
+const SYSTEM: &[&str] = &[
+    "/bin",
+    "/boot",
     "/dev",
-    "/run/docker.sock",
+    "/etc",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/proc",
+    "/root",
     "/run/containerd",
-    "/run/docker",
     "/run/crio",
+    "/run/dbus",
+    "/run/docker",
+    "/run/docker.sock",
     "/run/podman",
-    "/var/lib/docker",
+    "/run/systemd",
+    "/run/udev",
+    "/sbin",
+    "/sys",
+    "/usr",
     "/var/lib/containerd",
     "/var/lib/containers",
+    "/var/lib/docker",
+    "/var/lib/dpkg",
     "/var/lib/kubelet",
+    "/var/lib/rpm",
+    "/var/lib/systemd",
+    "/var/spool/cron",
+];
+
+/// What of it a container may read unasked.
+const READABLE: &[&str] = &[
+    "/etc/localtime",
+    "/etc/os-release",
+    "/etc/pki/ca-trust/extracted",
+    "/etc/pki/tls/certs",
+    "/etc/ssl/certs",
+    "/etc/timezone",
+    "/usr/lib/os-release",
+    "/usr/share/ca-certificates",
+    "/usr/share/zoneinfo",
 ];
 
 #[derive(Debug, thiserror::Error)]
@@ -38,10 +93,34 @@ pub enum Error {
     #[error("host path {0:?} is not an absolute path without \"..\"")]
     Shape(String),
     #[error(
-        "host path {path:?} is, holds or lies in {denied:?}, which would hand over the node; \
-         the node's operator can allow it"
+        "host path {path:?} is, holds or lies in {system:?}, which would hand over the node; \
+         the node's operator can allow it: windlass up --allow-host-path {}{suffix}",
+        path.display()
     )]
-    Denied { path: PathBuf, denied: PathBuf },
+    Denied {
+        path: PathBuf,
+        system: PathBuf,
+        /// Of the flag's value.
+        suffix: &'static str,
+    },
+    #[error(
+        "host path {path:?} may be read alone: set readOnly in the mount point, or let the node's \
+         operator allow more: windlass up --allow-host-path {}",
+        path.display()
+    )]
+    ReadOnly { path: PathBuf },
+    #[error(
+        "host path {text:?} goes through the link {link:?}, which a container could have put there; \
+         name what it leads to, {target:?}, or let the node's operator allow it: \
+         windlass up --allow-host-path {text}"
+    )]
+    Link {
+        text: String,
+        link: PathBuf,
+        target: PathBuf,
+    },
+    #[error("host path {path:?} is not there, and is not made among what is the machine's own")]
+    Missing { path: PathBuf },
     #[error("host path {path:?}")]
     File {
         path: String,
@@ -51,161 +130,126 @@ pub enum Error {
 }
 
 impl Policy {
-    /// Refuses the node's own folders beside the usual ones; `allowed` and what lies below it is
-    /// let through.
-    pub fn new(own: &[&Path], allowed: &[PathBuf]) -> Policy {
-        let resolved = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let own = own.iter().map(|path| resolved(path));
-        let denied = DENIED
-            .iter()
-            .map(|path| resolved(Path::new(path)))
-            .chain(own)
-            .collect();
+    /// Refuses the node's own folders beside the machine's; `allowed` and what lies below it is let
+    /// through.
+    pub fn new(own: &[&Path], allowed: &[AllowedPath]) -> Policy {
+        let all = |paths: &[&str]| paths.iter().map(|path| resolved(Path::new(path))).collect();
+        let mut system: Vec<PathBuf> = all(SYSTEM);
+        // As they are named, too: where one is a link it could be made another's.
+        system.extend(SYSTEM.iter().map(PathBuf::from));
+        system.extend(own.iter().map(|path| resolved(path)));
+        let mut readable: Vec<PathBuf> = all(READABLE);
+        readable.extend(READABLE.iter().map(PathBuf::from));
+        let allowed = allowed.iter().map(|allowed| Allowance {
+            named: allowed.path.clone(),
+            resolved: resolved(&allowed.path),
+            readonly: allowed.readonly,
+        });
         Policy {
-            denied,
-            allowed: allowed.iter().map(|path| resolved(path)).collect(),
+            system,
+            readable,
+            allowed: allowed.collect(),
         }
     }
 
-    /// The path to mount, resolved; a folder that is missing is made, as container engines do.
+    /// The path to mount, without links; a folder that is missing is made, as container engines do,
+    /// but for those among the machine's own.
     ///
     /// # Errors
-    /// It is refused, or cannot be made or resolved.
-    pub fn resolve(&self, text: &str) -> Result<PathBuf, Error> {
-        let path = Path::new(text);
-        let plain = path.is_absolute()
-            && !text.contains('\0')
-            && path
-                .components()
-                .all(|part| !matches!(part, Component::ParentDir));
-        if !plain {
+    /// It is refused, or cannot be made or found.
+    pub fn resolve(&self, text: &str, readonly: bool) -> Result<PathBuf, Error> {
+        if !is_plain(text) {
             return Err(Error::Shape(text.to_owned()));
         }
-        // What exists of it is checked before anything is made below it.
-        let existing = path
-            .ancestors()
-            .find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
-        let missing = fs::symlink_metadata(path).is_err();
-        if let (Some((above, existing)), true) = (&existing, missing) {
-            self.check_inside(existing)?;
-            let below = path.strip_prefix(above).unwrap_or(Path::new(""));
-            make(existing, below).map_err(|source| Error::File {
+        let fault = |fault| match fault {
+            Fault::Link { link, target } => Error::Link {
+                text: text.to_owned(),
+                link,
+                target,
+            },
+            Fault::Kernel(errno) => Error::File {
                 path: text.to_owned(),
-                source: source.into(),
-            })?;
+                source: errno.into(),
+            },
+        };
+        let mut walk = Walk::begin(&self.as_given(Path::new(text))).map_err(fault)?;
+        let found = walk.go(&|folder| self.system_at(folder).is_some());
+        if let Some(path) = found.map_err(fault)? {
+            self.check(&path, readonly)?;
+            return Ok(path);
         }
-        let resolved = fs::canonicalize(path).map_err(|source| Error::File {
-            path: text.to_owned(),
-            source,
-        })?;
-        self.check(&resolved)?;
-        Ok(resolved)
-    }
-
-    fn check(&self, path: &Path) -> Result<(), Error> {
-        if self.allowed.iter().any(|allowed| path.starts_with(allowed)) {
-            return Ok(());
-        }
-        // A folder above a denied one shows it; the root is above them all.
-        match self.denied.iter().find(|denied| denied.starts_with(path)) {
-            Some(denied) => Err(Error::Denied {
-                path: path.to_owned(),
-                denied: denied.clone(),
-            }),
-            None => self.check_inside(path),
+        let path = walk.missing();
+        self.check(&path, readonly)?;
+        match self.system_at(&path) {
+            Some(_) => Err(Error::Missing { path }),
+            None => walk.make().map_err(fault),
         }
     }
 
-    fn check_inside(&self, path: &Path) -> Result<(), Error> {
-        if self.allowed.iter().any(|allowed| path.starts_with(allowed)) {
+    /// The operator's links are followed as they were when the node started.
+    fn as_given(&self, path: &Path) -> PathBuf {
+        let given = self
+            .allowed
+            .iter()
+            .filter_map(|allowed| Some((path.strip_prefix(&allowed.named).ok()?, allowed)))
+            .min_by_key(|(below, _)| below.components().count());
+        match given {
+            Some((below, allowed)) => allowed.resolved.join(below),
+            None => path.to_owned(),
+        }
+    }
+
+    /// What of the machine's own the path is, holds or lies in.
+    fn system_at(&self, path: &Path) -> Option<&PathBuf> {
+        let meets = |own: &&PathBuf| own.starts_with(path) || path.starts_with(own);
+        self.system.iter().find(meets)
+    }
+
+    fn check(&self, path: &Path, readonly: bool) -> Result<(), Error> {
+        let given = |allowed: &&Allowance| path.starts_with(&allowed.resolved);
+        let mut given = self.allowed.iter().filter(given).peekable();
+        let is_given = given.peek().is_some();
+        if given.any(|allowed| readonly || !allowed.readonly) {
             return Ok(());
         }
-        match self.denied.iter().find(|denied| path.starts_with(denied)) {
-            Some(denied) => Err(Error::Denied {
+        let Some(system) = self.system_at(path) else {
+            return Ok(());
+        };
+        let is_readable = self.readable.iter().any(|own| path.starts_with(own));
+        match (is_readable, readonly) {
+            (true, true) => Ok(()),
+            (true, false) => Err(Error::ReadOnly { path: path.into() }),
+            (false, false) if is_given => Err(Error::ReadOnly { path: path.into() }),
+            (false, _) => Err(Error::Denied {
                 path: path.to_owned(),
-                denied: denied.clone(),
+                system: system.clone(),
+                suffix: if readonly { ":ro" } else { "" },
             }),
-            None => Ok(()),
         }
     }
 }
 
-/// Makes the folders of `below` in `folder`, which is resolved. A container may share one of them:
-/// each is opened where it was made, and a link that came in its place is not followed.
-fn make(folder: &Path, below: &Path) -> rustix::io::Result<()> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::NO_SYMLINKS;
-    let mut at = rustix::fs::openat2(CWD, folder, flags, Mode::empty(), resolve)?;
-    for part in below.components() {
-        let name = part.as_os_str();
-        match rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            Err(errno) => return Err(errno),
-        }
-        at = rustix::fs::openat(&at, name, flags | OFlags::NOFOLLOW, Mode::empty())?;
+fn is_plain(text: &str) -> bool {
+    let path = Path::new(text);
+    let mut parts = path.components();
+    path.is_absolute()
+        && !text.contains('\0')
+        && parts.all(|part| !matches!(part, Component::ParentDir))
+}
+
+/// What a path leads to now, as far as it is there.
+fn resolved(path: &Path) -> PathBuf {
+    let there = path
+        .ancestors()
+        .find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
+    match there {
+        Some((above, real)) => match path.strip_prefix(above) {
+            Ok(below) if below != Path::new("") => real.join(below),
+            _ => real,
+        },
+        None => path.to_owned(),
     }
-    Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::symlink;
-
-    #[test]
-    fn what_hands_over_the_node_is_refused_by_its_resolved_path() {
-        let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("node/data");
-        fs::create_dir_all(&data).unwrap();
-        let free = folder.path().join("free");
-        fs::create_dir_all(&free).unwrap();
-        symlink(&data, free.join("link")).unwrap();
-        symlink("/", free.join("root")).unwrap();
-        let policy = Policy::new(&[&data], &[]);
-        let text = |path: &Path| path.to_str().unwrap().to_owned();
-        for bad in [
-            "/".into(),
-            "/proc".into(),
-            "/proc/sys".into(),
-            "/dev/".into(),
-            "/run".into(),
-            "/var/lib".into(),
-            "relative".into(),
-            "/tmp/../proc".into(),
-            text(&data),
-            text(&data) + "/deeper/made",
-            text(data.parent().unwrap()),
-            text(&free.join("link")),
-            text(&free.join("link/new")),
-            text(&free.join("root")),
-            text(&free.join("root/sys")),
-        ] {
-            assert!(policy.resolve(&bad).is_err(), "{bad}");
-        }
-        assert!(!data.join("deeper").exists() && !data.join("new").exists());
-        let made = free.join("a/b");
-        assert_eq!(
-            policy.resolve(&text(&made)).unwrap(),
-            fs::canonicalize(&made).unwrap()
-        );
-        let allowing = Policy::new(&[&data], std::slice::from_ref(&data));
-        assert!(allowing.resolve(&text(&data)).is_ok());
-    }
-
-    #[test]
-    fn folders_are_made_through_no_link() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = fs::canonicalize(folder.path()).unwrap();
-        for name in ["free", "canary"] {
-            fs::create_dir(root.join(name)).unwrap();
-        }
-        // As if a container had put it there after the check.
-        symlink(root.join("canary"), root.join("free/link")).unwrap();
-        assert!(make(&root.join("free"), Path::new("link/new")).is_err());
-        assert!(make(&root.join("free/link"), Path::new("new")).is_err());
-        assert_eq!(fs::read_dir(root.join("canary")).unwrap().count(), 0);
-        make(&root.join("free"), Path::new("a/b")).unwrap();
-        make(&root.join("free"), Path::new("a/b/c")).unwrap();
-        assert!(root.join("free/a/b/c").is_dir());
-    }
-}
+mod tests;

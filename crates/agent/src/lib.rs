@@ -40,6 +40,7 @@ pub mod volume;
 mod worker;
 
 pub use agent::{Agent, Error, Options};
+pub use host_path::AllowedPath;
 pub use images::Images;
 pub use logs::Logs;
 pub use machine::{Identity, Share, facts};

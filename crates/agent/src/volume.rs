@@ -76,9 +76,10 @@ fn collect(
         let Some(volume) = volume else {
             return Err(failed(format!("no volume {:?}", point.source_volume)));
         };
-        let source = source(folders, volume, &point.container_path)?;
+        let readonly = point.read_only == Some(true);
+        let source = source(folders, volume, &point.container_path, readonly)?;
         let mount = Mount {
-            readonly: point.read_only == Some(true),
+            readonly,
             ..bind(&source, &point.container_path)
         };
         put(&mut mounts, mount);
@@ -179,17 +180,19 @@ fn source(
     folders: &Folders<'_>,
     volume: &Volume,
     container_path: &str,
+    readonly: bool,
 ) -> Result<PathBuf, ContainerReason> {
     let path = folders.task.join("volumes").join(volume.name.as_str());
     let own = || folder(folders, path, container_path);
     match &volume.kind {
         VolumeKind::Scratch { .. } => own(),
-        VolumeKind::Host { source_path } => folders.policy.resolve(source_path).map_err(|error| {
-            reason::of(
-                ReasonName::CannotCreateContainerError,
-                reason::chain(&error),
-            )
-        }),
+        VolumeKind::Host { source_path } => {
+            let resolved = folders.policy.resolve(source_path, readonly);
+            resolved.map_err(|error| {
+                let detail = reason::chain(&error);
+                reason::of(ReasonName::CannotCreateContainerError, detail)
+            })
+        }
         VolumeKind::Docker(docker) => {
             refuse_driver(volume, docker)?;
             match docker.shared {
@@ -307,7 +310,7 @@ mod tests {
             ),
         ] {
             let name = windlass_model::id::Name::new(refused.map_or("v", |_| "x")).unwrap();
-            let result = source(&folders, &Volume { name, kind }, "/data");
+            let result = source(&folders, &Volume { name, kind }, "/data", false);
             match (result, refused) {
                 (Ok(path), None) => assert!(path.is_dir()),
                 (Err(reason), Some(text)) => assert!(reason.detail.contains(text), "{reason:?}"),

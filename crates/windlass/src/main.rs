@@ -22,6 +22,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
+use windlass_agent::AllowedPath;
 use windlass_cli::args::UpArgs;
 use windlass_cli::{Args, Environment, Verb};
 use windlass_image::Mirrors;
@@ -110,12 +111,17 @@ fn up_options(data: &std::path::Path, args: &UpArgs) -> Result<up::Options> {
         .iter()
         .map(|m| format!("{}={}", m.registry, m.mirror))
         .collect();
+    let allowed = args.allowed_host_paths.iter().map(|allowed| AllowedPath {
+        path: allowed.path.clone(),
+        readonly: allowed.readonly,
+    });
     Ok(up::Options {
         choices: plane::Choices {
             subnet: args.subnet.map(|subnet| subnet.to_string()),
             cpu_overcommit: args.cpu_overcommit,
             reserve_memory_mib: args.reserve_memory.map(u64::from),
             mirrors: Mirrors::parse(mirrors.iter().map(String::as_str))?,
+            allowed_host_paths: allowed.collect(),
             ..plane::Choices::new(data)
         },
         listen: args.listen,

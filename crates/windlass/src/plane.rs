@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use windlass_agent::images::stored::Stored;
-use windlass_agent::{Agent, Identity, Logs, Share};
+use windlass_agent::{Agent, AllowedPath, Identity, Logs, Share};
 use windlass_cluster::{Answer, NodeView};
 use windlass_image::{Mirrors, PullOptions};
 use windlass_model::cluster::ContainerInsights;
@@ -52,6 +52,8 @@ pub(crate) struct Choices {
     /// MiB that tasks may not use.
     pub(crate) reserve_memory_mib: Option<u64>,
     pub(crate) mirrors: Mirrors,
+    /// Host paths that containers may have though they are the machine's own.
+    pub(crate) allowed_host_paths: Vec<AllowedPath>,
     /// An address under which published ports are reached from elsewhere.
     pub(crate) address: String,
 }
@@ -65,6 +67,7 @@ impl Choices {
             cpu_overcommit: 1.0,
             reserve_memory_mib: None,
             mirrors: Mirrors::default(),
+            allowed_host_paths: Vec::new(),
             address: String::from("127.0.0.1"),
         }
     }
@@ -387,7 +390,7 @@ fn agent_options(
         run_dir,
         // Volumes are mounted by paths without links.
         data_dir: std::fs::canonicalize(&choices.data).unwrap_or_else(|_| choices.data.clone()),
-        allowed_host_paths: Vec::new(),
+        allowed_host_paths: choices.allowed_host_paths.clone(),
         share: Share {
             cpu_overcommit: choices.cpu_overcommit,
             reserve_memory_mib: choices.reserve_memory_mib,

@@ -65,10 +65,26 @@ fn up_has_defaults_and_takes_lists() {
         mirror: "n".into(),
     };
     assert_eq!(up.registry_mirrors.get(1), Some(&second));
+    assert!(up.allowed_host_paths.is_empty());
     assert_eq!(
         line("down").unwrap().data_or_default(),
         Path::new(DATA_DEFAULT)
     );
+}
+
+#[test]
+fn allowed_host_paths_are_absolute_and_perhaps_read_only() {
+    let args = line("up --allow-host-path / --allow-host-path /var/run:ro").unwrap();
+    let Verb::Up(up) = args.verb else { panic!() };
+    let allowed = up.allowed_host_paths.iter();
+    let allowed: Vec<_> = allowed.map(|it| (it.path.to_str(), it.readonly)).collect();
+    assert_eq!(allowed, [(Some("/"), false), (Some("/var/run"), true)]);
+    for bad in ["relative", ":ro", "/a/../b", "a:/b"] {
+        assert!(
+            line(&format!("up --allow-host-path {bad}")).is_err(),
+            "{bad}"
+        );
+    }
 }
 
 #[test]

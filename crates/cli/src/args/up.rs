@@ -3,7 +3,7 @@
 use clap::Args;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 const UP_EXAMPLES: &str = "\
@@ -11,7 +11,8 @@ Examples:
   sudo windlass up                                       until Ctrl-C; tasks run on afterwards
   sudo windlass up --detach --data /srv/windlass
   sudo windlass up --cluster batch,ci --reserve-memory 1024
-  sudo windlass up --registry-mirror docker.io=mirror.example.com:5000";
+  sudo windlass up --registry-mirror docker.io=mirror.example.com:5000
+  sudo windlass up --allow-host-path /var/run/docker.sock --allow-host-path /:ro";
 
 /// Serve the ECS API here and run tasks on this machine.
 #[derive(Debug, Clone, Args)]
@@ -45,6 +46,36 @@ pub struct UpArgs {
     /// Memory that tasks may not have, in MiB.
     #[arg(long, value_name = "MIB")]
     pub reserve_memory: Option<u32>,
+    /// Let tasks have a path of this machine that hands it over, with all below it, as volumes; with
+    /// `:ro` read-only ones alone. May be given several times, and at every start.
+    #[arg(long = "allow-host-path", value_name = "PATH[:ro]")]
+    pub allowed_host_paths: Vec<AllowedPath>,
+}
+
+/// A path of the machine that tasks may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedPath {
+    pub path: PathBuf,
+    pub readonly: bool,
+}
+
+impl FromStr for AllowedPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<AllowedPath, String> {
+        let (path, readonly) = match text.strip_suffix(":ro") {
+            Some(path) => (Path::new(path), true),
+            None => (Path::new(text), false),
+        };
+        let goes_up = path.components().any(|part| part == Component::ParentDir);
+        match path.is_absolute() && !goes_up {
+            true => Ok(AllowedPath {
+                path: path.to_owned(),
+                readonly,
+            }),
+            false => Err("a path begins with / and has no \"..\", as in /var/run:ro".to_owned()),
+        }
+    }
 }
 
 const DOWN_EXAMPLES: &str = "\

@@ -61,6 +61,8 @@ pub(super) struct Volume {
     /// The volume this one lies in, which others may be changing right now, and the rest of the
     /// path from there.
     pub(super) within: Option<(usize, CString)>,
+    /// The host's own /sys, which may cover the container's.
+    pub(super) is_sys: bool,
 }
 
 /// Everything the first process needs.
@@ -336,7 +338,7 @@ fn mount_volume(
         kernel::CGROUP_MAGIC,
         kernel::CGROUP2_MAGIC,
     ];
-    if system.contains(&magic) {
+    if system.contains(&magic) && !volume.is_sys {
         return Err(libc::EPERM);
     }
     if volume.kind == Kind::File && kernel::file_type(target)? == libc::S_IFDIR {

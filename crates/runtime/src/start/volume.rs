@@ -20,8 +20,11 @@ use super::path::Kind;
 use super::{OrFailed, StartError, cstring, failed, owned};
 use crate::spec::{Mount, MountKind};
 
-/// Folders the runtime makes itself. A volume may lie in /dev, but not be it.
-const OWN: [&str; 3] = ["/dev", "/proc", "/sys"];
+/// Folders the runtime makes itself. A volume may lie in /dev, but not be it; /sys may be the host's.
+const OWN: [&str; 3] = ["/dev", "/proc", SYS];
+const SYS: &str = "/sys";
+/// Inode of a sysfs's root.
+const SYSFS_ROOT: u64 = 1;
 
 /// Opens every source; shallow targets come first, so that deeper ones land on them.
 pub(super) fn prepare(mounts: &[Mount], privileged: bool) -> Result<Vec<Volume>, StartError> {
@@ -67,12 +70,33 @@ fn open(
             (Kind::File, Source::File(file))
         }
     };
+    let is_sys = target == SYS && is_sysfs(&source);
+    if OWN.contains(&target) && !is_sys {
+        return refused(target, libc::EPERM, "is the runtime's own");
+    }
     Ok(Volume {
         target: cstring("mount", target)?,
         kind,
         source,
         within: within(target, earlier)?,
+        is_sys,
     })
+}
+
+/// Whether it is the host's /sys, from its root: it shows what the container's own does, and more.
+fn is_sysfs(source: &Source) -> bool {
+    match source {
+        Source::Tree(tree) => {
+            let tree = tree.as_raw_fd();
+            kernel::fs_magic(tree) == Ok(kernel::SYSFS_MAGIC)
+                && kernel::fstat(tree).map(|stat| stat.st_ino) == Ok(SYSFS_ROOT)
+        }
+        _ => false,
+    }
+}
+
+fn refused<T>(target: &str, errno: i32, why: &str) -> Result<T, StartError> {
+    Err(failed("mount", errno, format!("target {target:?} {why}")))
 }
 
 /// The deepest earlier target this one lies in, and the rest of the path.
@@ -92,25 +116,22 @@ fn within(target: &str, earlier: &[String]) -> Result<Option<(usize, CString)>, 
 
 /// The target without doubled slashes.
 fn clean(target: &str) -> Result<String, StartError> {
-    let refused =
-        |errno, why: &str| Err(failed("mount", errno, format!("target {target:?} {why}")));
     if !target.starts_with('/') {
-        return refused(libc::EINVAL, "is not absolute");
+        return refused(target, libc::EINVAL, "is not absolute");
     }
     let parts: Vec<_> = target
         .split('/')
         .filter(|part| !part.is_empty() && *part != ".")
         .collect();
     if parts.contains(&"..") {
-        return refused(libc::EINVAL, "goes up");
+        return refused(target, libc::EINVAL, "goes up");
     }
     if parts.is_empty() {
-        return refused(libc::EINVAL, "is the root");
+        return refused(target, libc::EINVAL, "is the root");
     }
     let path = format!("/{}", parts.join("/"));
-    let system = path.starts_with("/proc/") || path.starts_with("/sys/");
-    if system || OWN.contains(&path.as_str()) {
-        return refused(libc::EPERM, "is the runtime's own");
+    if path.starts_with("/proc/") || path.starts_with("/sys/") {
+        return refused(target, libc::EPERM, "is the runtime's own");
     }
     Ok(path)
 }
@@ -228,13 +249,26 @@ mod tests {
             ("/", Err(libc::EINVAL)),
             ("/.", Err(libc::EINVAL)),
             ("/a/../../b", Err(libc::EINVAL)),
-            ("/dev", Err(libc::EPERM)),
-            ("//proc/", Err(libc::EPERM)),
             ("/proc/self", Err(libc::EPERM)),
             ("/sys/fs", Err(libc::EPERM)),
         ] {
             let got = clean(target).map_err(|e| e.errno);
             assert_eq!(got, want.map(String::from), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_runtime_makes_is_not_covered() {
+        for target in ["/dev", "//proc/", "/sys"] {
+            let mount = Mount {
+                target: target.into(),
+                kind: MountKind::Bind {
+                    source: "/tmp".into(),
+                },
+                readonly: false,
+            };
+            let refused = prepare(&[mount], false).map(drop).unwrap_err();
+            assert_eq!(refused.errno, libc::EPERM, "{target}");
         }
     }
 
