@@ -1,22 +1,28 @@
 //! Answers name questions at the gateway's port 53 by asking the servers of the host.
 //!
 //! Needed where the host's server is out of a container's reach, as a resolver on 127.0.0.53 is.
-//! Questions and answers are passed on as they are; nothing is cached or read but their number.
+//! Questions and answers are passed on as they are; nothing is cached or read but their number. Who asks
+//! much has a share of the places and no more: see [`places`].
 
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use self::places::{Places, Seen};
 use crate::limits;
 use crate::resolv::ResolvConf;
 
+mod places;
+
 const PORT: u16 = 53;
+/// Bytes that are read of a connection at once.
+const CARRIED: usize = 16 << 10;
 
 /// Where the host keeps its resolver's settings.
 pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -28,7 +34,6 @@ pub(crate) struct Forwarder {
     tcp: TcpListener,
     gateway: Ipv4Addr,
     resolv_conf: PathBuf,
-    in_flight: Arc<Semaphore>,
 }
 
 impl Forwarder {
@@ -38,48 +43,48 @@ impl Forwarder {
             tcp: TcpListener::bind((gateway, PORT)).await?,
             gateway,
             resolv_conf,
-            in_flight: Arc::new(Semaphore::new(limits::DNS_QUESTIONS)),
         })
     }
 
     /// Serves until dropped.
     pub(crate) async fn run(self) {
-        let mut questions = JoinSet::new();
+        let mut questions = Work::new(limits::DNS_QUESTIONS, limits::DNS_QUESTIONS_PER_SOURCE);
+        let mut connections =
+            Work::new(limits::DNS_CONNECTIONS, limits::DNS_CONNECTIONS_PER_SOURCE);
         let mut buffer = vec![0; 65_536];
         loop {
             tokio::select! {
                 received = self.udp.recv_from(&mut buffer) => {
                     let Ok((length, peer)) = received else { continue };
-                    // Over the limit a question is dropped; the asker repeats it.
-                    let Ok(permit) = Arc::clone(&self.in_flight).try_acquire_owned() else {
+                    // Without a place a question is dropped; the asker repeats it.
+                    if !questions.places.make_room(peer.ip()) {
                         continue;
-                    };
+                    }
                     let question = buffer[..length].to_vec();
                     let servers = self.servers().await;
                     let socket = Arc::clone(&self.udp);
-                    questions.spawn(async move {
+                    questions.start(peer.ip(), |_| async move {
                         if let Some(answer) = ask(&servers, &question).await {
                             let _ = socket.send_to(&answer, peer).await;
                         }
-                        drop(permit);
                     });
                 }
                 accepted = self.tcp.accept() => {
-                    let Ok((client, _)) = accepted else {
+                    let Ok((client, peer)) = accepted else {
                         tokio::time::sleep(limits::QUARANTINE_LOOK).await;
                         continue;
                     };
-                    let Ok(permit) = Arc::clone(&self.in_flight).try_acquire_owned() else {
+                    if !connections.places.make_room(peer.ip()) {
                         continue;
-                    };
+                    }
                     let servers = self.servers().await;
-                    questions.spawn(async move {
-                        let carry = carry(client, &servers);
+                    connections.start(peer.ip(), |seen| async move {
+                        let carry = carry(client, &servers, &seen);
                         let _ = tokio::time::timeout(limits::DNS_CONNECTION, carry).await;
-                        drop(permit);
                     });
                 }
-                Some(_) = questions.join_next(), if !questions.is_empty() => {}
+                () = questions.ended() => {}
+                () = connections.ended() => {}
             }
         }
     }
@@ -93,6 +98,41 @@ impl Forwarder {
             .filter(elsewhere)
             .map(|ip| SocketAddr::new(ip, PORT))
             .collect()
+    }
+}
+
+/// Work of one kind, each at its place.
+struct Work {
+    places: Places,
+    running: JoinSet<()>,
+}
+
+impl Work {
+    fn new(limit: usize, share: usize) -> Self {
+        Self {
+            places: Places::new(limit, share),
+            running: JoinSet::new(),
+        }
+    }
+
+    /// Starts work at a place that there is.
+    fn start<F>(&mut self, source: IpAddr, work: impl FnOnce(Seen) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let seen = self.places.seen();
+        let handle = self.running.spawn(work(seen.clone()));
+        self.places.give(source, seen, handle);
+    }
+
+    /// Waits until one ends, and frees its place. Never while none runs.
+    async fn ended(&mut self) {
+        let id = match self.running.join_next_with_id().await {
+            Some(Ok((id, ()))) => id,
+            Some(Err(error)) => error.id(),
+            None => std::future::pending().await,
+        };
+        self.places.free(id);
     }
 }
 
@@ -140,12 +180,48 @@ async fn ask_one(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
     }
 }
 
-async fn carry(mut client: TcpStream, servers: &[SocketAddr]) -> io::Result<()> {
+/// Carries one connection to the first server that takes it, once the client has said something. It
+/// ends when neither side says anything for a while.
+async fn carry(mut client: TcpStream, servers: &[SocketAddr], seen: &Seen) -> io::Result<()> {
+    in_time(client.readable()).await?;
+    let mut upstream = None;
     for server in servers {
-        if let Ok(mut upstream) = TcpStream::connect(server).await {
-            tokio::io::copy_bidirectional(&mut client, &mut upstream).await?;
-            return Ok(());
+        if let Ok(connected) = in_time(TcpStream::connect(server)).await {
+            upstream = Some(connected);
+            break;
         }
     }
-    Ok(())
+    let Some(mut upstream) = upstream else {
+        return Ok(());
+    };
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = upstream.split();
+    let (mut question, mut answer) = (vec![0; CARRIED], vec![0; CARRIED]);
+    let mut asking = true;
+    loop {
+        let read = async {
+            tokio::select! {
+                read = from_client.read(&mut question), if asking => read.map(|n| (true, n)),
+                read = from_server.read(&mut answer) => read.map(|n| (false, n)),
+            }
+        };
+        match in_time(read).await? {
+            (true, 0) => {
+                asking = false;
+                to_server.shutdown().await?;
+            }
+            (true, length) => in_time(to_server.write_all(&question[..length])).await?,
+            (false, 0) => return to_client.shutdown().await,
+            (false, length) => in_time(to_client.write_all(&answer[..length])).await?,
+        }
+        seen.touch();
+    }
+}
+
+/// One step of a connection, which may not take longer than it may be idle.
+async fn in_time<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    match tokio::time::timeout(limits::DNS_IDLE, step).await {
+        Ok(done) => done,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
 }

@@ -30,7 +30,10 @@ pub trait Driver: Send + Sync + 'static {
     /// What containers are told of name servers.
     fn resolv_conf(&self) -> BoxFuture<'_, Result<ResolvConf>>;
 
-    /// Address of the bridge.
+    /// How many namespaces can have an interface at once.
+    fn capacity(&self) -> u64;
+
+    /// Address of the first bridge.
     fn gateway(&self) -> Ipv4Addr;
 }
 
@@ -56,6 +59,10 @@ impl Driver for Network {
 
     fn resolv_conf(&self) -> BoxFuture<'_, Result<ResolvConf>> {
         Box::pin(self.resolv_conf())
+    }
+
+    fn capacity(&self) -> u64 {
+        self.capacity()
     }
 
     fn gateway(&self) -> Ipv4Addr {

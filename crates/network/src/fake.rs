@@ -95,13 +95,14 @@ impl Books {
     fn attach(&mut self, subnet: Subnet) -> Result<Attached> {
         let address = self.addresses.take()?;
         let [a, b, c, d] = address.octets();
+        let part = subnet.part(subnet.part_of(address));
         Ok(Attached {
             host_interface: format!("wlfake-{:x}", address.to_bits() & 0xffff),
             interface: "eth0".into(),
             mac: [0x02, 0x57, a, b, c, d],
             address,
-            prefix: subnet.prefix(),
-            gateway: subnet.gateway(),
+            prefix: part.prefix(),
+            gateway: part.gateway(),
         })
     }
 
@@ -212,6 +213,10 @@ impl Driver for FakeNetwork {
                 ..ResolvConf::default()
             })
         })
+    }
+
+    fn capacity(&self) -> u64 {
+        self.subnet.capacity()
     }
 
     fn gateway(&self) -> Ipv4Addr {

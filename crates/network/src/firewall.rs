@@ -1,8 +1,8 @@
 //! The rules of one installation: port maps, masquerade, and who may reach whom.
 //!
 //! Two tables, both named after the installation and ours alone; no chain of anybody else is
-//! touched. No rule names a network card: rules say "our bridge", "not our bridge" and "not
-//! loopback", so that cards may be renamed and added.
+//! touched. No rule names a network card: rules say "one of our bridges", "none of our bridges" and
+//! "not loopback", so that cards may be renamed and added.
 //!
 //! | table | chain | what it does |
 //! |---|---|---|
@@ -18,7 +18,7 @@
 
 mod rules;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::netlink::{EncodeError, Socket, SocketError};
@@ -50,6 +50,12 @@ const PORTS_AT: Set = Set {
         datatype::concat(&[datatype::IPV4_ADDRESS, datatype::SERVICE]),
         8,
     )),
+};
+const BRIDGES: Set = Set {
+    name: "bridges",
+    key_type: datatype::INTERFACE_NAME,
+    key_bytes: 16,
+    data: None,
 };
 const LINKS: Set = Set {
     name: "links",
@@ -95,6 +101,7 @@ pub(crate) struct Scope {
 pub(crate) struct Firewall {
     scope: Scope,
     table: String,
+    bridges: BTreeSet<String>,
     links: BTreeMap<String, ([u8; 6], Ipv4Addr)>,
     ports: BTreeMap<PortKey, SocketAddrV4>,
 }
@@ -105,6 +112,7 @@ impl Firewall {
         Self {
             scope,
             table,
+            bridges: BTreeSet::new(),
             links: BTreeMap::new(),
             ports: BTreeMap::new(),
         }
@@ -113,6 +121,23 @@ impl Firewall {
     /// Makes the kernel's copy equal to this one, in one transaction.
     pub(crate) fn apply(&self, socket: &Socket) -> Result<(), SocketError> {
         self.whole()?.commit(socket)
+    }
+
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Notes a bridge without telling the kernel.
+    pub(crate) fn note_bridge(&mut self, name: &str) {
+        self.bridges.insert(name.to_owned());
+    }
+
+    /// Puts a bridge under the rules, before any link is on it.
+    pub(crate) fn add_bridge(&mut self, socket: &Socket, name: &str) -> Result<(), SocketError> {
+        self.note_bridge(name);
+        let mut transaction = Transaction::new()?;
+        transaction.add_elements(self.ip(), BRIDGES.name, &[bridge_element(name)])?;
+        self.commit_or_apply(socket, transaction)
     }
 
     /// Notes a link without telling the kernel: for what is there before the first `apply`.
@@ -205,6 +230,13 @@ impl Firewall {
             let elements = self.port_elements(set);
             transaction.add_elements(ip, set.name, &elements)?;
         }
+        transaction.add_set(ip, BRIDGES)?;
+        let bridges: Vec<_> = self
+            .bridges
+            .iter()
+            .map(|name| bridge_element(name))
+            .collect();
+        transaction.add_elements(ip, BRIDGES.name, &bridges)?;
         transaction.add_set(bridge, LINKS)?;
         let links: Vec<_> = self
             .links
@@ -260,6 +292,12 @@ fn port_element(key: PortKey, target: SocketAddrV4) -> Option<(Set, Element)> {
             Some((PORTS_AT, (bytes, Some(data))))
         }
     }
+}
+
+fn bridge_element(name: &str) -> Element {
+    let mut key = name.as_bytes().to_vec();
+    key.resize(16, 0);
+    (key, None)
 }
 
 fn link_element(interface: &str, mac: [u8; 6], address: Ipv4Addr) -> Element {

@@ -3,17 +3,44 @@
 //! The kernel does all such changes under one lock, so more threads would add nothing; and a
 //! change that waits for that lock must not hold up a thread that serves others.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Error, Result, Trying};
-use crate::firewall::Firewall;
+use crate::firewall::{Firewall, Scope};
 use crate::limits;
 use crate::link;
+use crate::neighbours::Neighbours;
 use crate::netlink::{Family, Socket};
 use crate::options::{Installation, Subnet};
+
+impl Kernel {
+    /// Index and name of the bridge that carries this address; made if it is not there yet.
+    pub(crate) fn bridge_of(&mut self, address: Ipv4Addr) -> Result<(u32, String)> {
+        let Scope {
+            installation,
+            subnet,
+            ..
+        } = self.firewall.scope();
+        let number = subnet.part_of(address);
+        let (name, part) = (installation.bridge_of(number), subnet.part(number));
+        if let Some(index) = self.bridges.get(&number) {
+            return Ok((*index, name));
+        }
+        // Rules first: nothing passes a bridge that they do not know.
+        self.firewall
+            .add_bridge(&self.netfilter, &name)
+            .trying(|| format!("put bridge {name} under the firewall rules"))?;
+        let index = open_bridge(&self.route, &name, part, self.mtu)?;
+        self.bridges.insert(number, index);
+        self.neighbours.raise();
+        tracing::info!(bridge = name, range = %part, "another bridge for tasks");
+        Ok((index, name))
+    }
+}
 
 type Job = Box<dyn FnOnce(&mut Kernel) + Send>;
 
@@ -23,8 +50,9 @@ pub(crate) struct Kernel {
     pub(crate) route: Socket,
     pub(crate) netfilter: Socket,
     pub(crate) firewall: Firewall,
-    /// Index of the installation's bridge.
-    pub(crate) bridge: u32,
+    /// The installation's bridges: index of each by the part of the range that it carries.
+    pub(crate) bridges: BTreeMap<u32, u32>,
+    pub(crate) neighbours: Neighbours,
     /// Largest packet that leaves the host whole, in bytes; links of tasks have the same.
     pub(crate) mtu: u32,
 }
@@ -66,7 +94,13 @@ impl KernelThread {
 }
 
 /// Refuses a range by which this machine already reaches others.
-pub(crate) fn check_overlap(route: &Socket, subnet: Subnet, bridge: &str) -> Result<()> {
+pub(crate) fn check_overlap(
+    route: &Socket,
+    subnet: Subnet,
+    installation: &Installation,
+) -> Result<()> {
+    let is_ours =
+        |name: Option<&str>| name.is_some_and(|name| installation.part_of_bridge(name).is_some());
     let looking = || "look at this machine's routes".to_owned();
     let links = link::list(route).trying(looking)?;
     let name_of = |index: u32| {
@@ -85,7 +119,7 @@ pub(crate) fn check_overlap(route: &Socket, subnet: Subnet, bridge: &str) -> Res
     for found in link::addresses(route).trying(looking)? {
         let network = Subnet::around(found.address, found.prefix);
         let interface = name_of(found.index);
-        if interface != Some(bridge) && network.overlaps(subnet) {
+        if !is_ours(interface) && network.overlaps(subnet) {
             return refuse(
                 format!("address {}/{}", found.address, found.prefix),
                 interface,
@@ -96,7 +130,7 @@ pub(crate) fn check_overlap(route: &Socket, subnet: Subnet, bridge: &str) -> Res
         let interface = found.index.and_then(name_of);
         // The default route overlaps everything and means nothing.
         let counts = !found.is_local && found.destination.prefix() > 0;
-        if counts && interface != Some(bridge) && found.destination.overlaps(subnet) {
+        if counts && !is_ours(interface) && found.destination.overlaps(subnet) {
             return refuse(format!("route {}", found.destination), interface);
         }
     }
@@ -121,27 +155,24 @@ pub(crate) fn outer_mtu(route: &Socket) -> Result<u32> {
         .map_or(USUAL, |link| link.mtu))
 }
 
-/// Makes the bridge, or takes the one that is there, and gives it the gateway's address.
-pub(crate) fn open_bridge(
-    route: &Socket,
-    installation: &Installation,
-    subnet: Subnet,
-    mtu: u32,
-) -> Result<u32> {
-    let name = installation.bridge();
+/// Makes a bridge, or takes the one that is there, and gives it the address of its range's gateway.
+pub(crate) fn open_bridge(route: &Socket, name: &str, subnet: Subnet, mtu: u32) -> Result<u32> {
     let making = || format!("make bridge {name}");
-    if link::find(route, &name).trying(making)?.is_none() {
-        link::add_bridge(route, &name, mac(subnet.gateway()), mtu).trying(making)?;
+    if link::find(route, name).trying(making)?.is_none() {
+        link::add_bridge(route, name, mac(subnet.gateway()), mtu).trying(making)?;
     }
-    let found = link::find(route, &name).trying(making)?;
+    let found = link::find(route, name).trying(making)?;
     let Some(bridge) = found.filter(|link| link.kind.as_deref() == Some("bridge")) else {
-        return Err(Error::NotABridge { name });
+        return Err(Error::NotABridge {
+            name: name.to_owned(),
+        });
     };
     // IPv6 is off before the bridge can hear anything.
-    bridge_sysctls(&name)?;
+    bridge_sysctls(name)?;
     for address in link::addresses(route).trying(making)? {
         // Left from a start with another range.
-        if address.index == bridge.index && address.address != subnet.gateway() {
+        let is_other = address.address != subnet.gateway() || address.prefix != subnet.prefix();
+        if address.index == bridge.index && is_other {
             link::delete_address(route, address).trying(making)?;
         }
     }

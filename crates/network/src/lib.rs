@@ -1,7 +1,7 @@
 //! The network of tasks on one machine: namespaces, addresses, published ports, firewall, names.
 //!
 //! Scope: IPv4 on one host. A sandbox gets a network namespace; in it either loopback only or an
-//! interface on the installation's bridge with an address of its own. Not here: which task gets
+//! interface on a bridge of the installation with an address of its own. Not here: which task gets
 //! what (`node`, `cluster`), and networks between machines.
 //!
 //! ```text
@@ -13,6 +13,10 @@
 //!                           |
 //!                  :53 forwarder, metadata            127.0.0.1:port, [::1]:port: relayed
 //! ```
+//!
+//! The kernel takes 1,023 links a bridge, so a larger range than a /24 is carried by several, made as
+//! they are needed: `wlID` has the first /24 of it, `wlID_1` the next, each its own gateway. Packets
+//! between them are forwarded, and names are asked for at the first one's address.
 //!
 //! Where to look:
 //! - [`Driver`] is what the agent uses; [`Network`] does it, [`FakeNetwork`] pretends to.
@@ -41,6 +45,7 @@ mod kernel;
 pub mod limits;
 mod link;
 mod namespace;
+mod neighbours;
 mod netlink;
 mod network;
 mod nft;
@@ -48,6 +53,7 @@ mod options;
 mod ports;
 mod quarantine;
 pub mod relay;
+mod reserved;
 mod resolv;
 mod watch;
 

@@ -10,8 +10,12 @@ pub const NETLINK_READ: usize = 64 << 10;
 pub const NFT_ELEMENTS_PER_MESSAGE: usize = 500;
 /// Requests that wait for the kernel thread.
 pub const KERNEL_REQUESTS: usize = 1024;
-/// Links on one bridge; the kernel's own limit.
-pub const BRIDGE_LINKS: usize = 1023;
+/// Length of the network part of what one bridge carries, in bits: 253 addresses for tasks. The kernel
+/// takes 1,023 links a bridge, but sends a broadcast to all of them at once, and its queue holds 1,000
+/// packets: the question for a neighbour's hardware address would not reach the oldest links.
+pub const BRIDGE_PREFIX: u8 = 24;
+/// Longest time that a new link waits for an address whose last owner's link is on its way out.
+pub const ADDRESS_WAIT: Duration = Duration::from_secs(10);
 /// Connections that the loopback relay of one installation carries at once.
 pub const RELAY_CONNECTIONS: usize = 4096;
 /// A relay that ends sooner than this would end again, and is not started again.
@@ -22,6 +26,14 @@ pub const RELAY_UDP_PEERS: usize = 256;
 pub const RELAY_UDP_IDLE: Duration = Duration::from_secs(60);
 /// Questions that the name forwarder has in flight at once; more are dropped and asked again.
 pub const DNS_QUESTIONS: usize = 512;
+/// Those of one source.
+pub const DNS_QUESTIONS_PER_SOURCE: usize = 64;
+/// TCP connections to the name forwarder.
+pub const DNS_CONNECTIONS: usize = 256;
+/// Those of one source.
+pub const DNS_CONNECTIONS_PER_SOURCE: usize = 16;
+/// How long nothing may happen on such a connection.
+pub const DNS_IDLE: Duration = Duration::from_secs(5);
 /// How long one server of the host may take to answer a question.
 pub const DNS_ANSWER: Duration = Duration::from_secs(4);
 /// How long a TCP connection to the name forwarder may live.

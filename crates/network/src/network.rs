@@ -3,6 +3,7 @@
 //! A sandbox's way: `create_namespace`, then `attach`, then `publish`; at its end `release`, which
 //! undoes all of them in one call and in whatever state they are. Each step may be left out.
 
+mod attach;
 mod installation;
 mod publish;
 mod spare;
@@ -11,7 +12,6 @@ mod state;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
-use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,7 +20,9 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinError};
 
 pub use self::installation::is_open;
-use self::installation::{lock, lock_path, open_kernel, remove_by_name, take_down};
+use self::installation::{
+    give_back_ports, lock, lock_path, open_kernel, remove_by_name, take_down,
+};
 use self::spare::Filler;
 use self::state::Sandbox;
 pub(crate) use self::state::State;
@@ -31,7 +33,7 @@ use crate::error::{Error, Result, Trying};
 use crate::forwarding::Forwarding;
 use crate::kernel::{Kernel, KernelThread};
 use crate::limits;
-use crate::link::{self, Pair};
+use crate::link;
 use crate::namespace::{self, Folder};
 use crate::netlink::{Family, Socket};
 use crate::nft;
@@ -39,6 +41,7 @@ use crate::options::{Existing, Installation, Options, Subnet};
 use crate::ports::{PortKey, Ports, dynamic_range};
 use crate::quarantine::{self, Quarantine};
 use crate::relay::Keeper;
+use crate::reserved::Reserved;
 use crate::resolv::{self, ResolvConf};
 use crate::watch;
 
@@ -78,6 +81,7 @@ struct Inner {
     installation: Installation,
     subnet: Subnet,
     resolv_conf: PathBuf,
+    publish_address: Option<Ipv4Addr>,
     run_dir: PathBuf,
     folder: Folder,
     forwarding: Forwarding,
@@ -99,7 +103,7 @@ impl Drop for Inner {
 }
 
 impl Network {
-    /// Makes the bridge, the rules and the services of the host, or takes over what is there, and
+    /// Makes the first bridge, the rules and the services of the host, or takes over what is there, and
     /// removes namespaces that `options` does not name.
     ///
     /// Must be called within a tokio runtime whose threads are in the host's network namespace.
@@ -125,18 +129,20 @@ impl Network {
         let mut state = State {
             addresses: Addresses::new(options.subnet),
             quarantine: Quarantine::default(),
-            ports: Ports::new(range, keeper),
+            ports: Ports::new(range, keeper, Reserved::open(&run_dir, range)),
             sandboxes: BTreeMap::new(),
             spares: Vec::new(),
         };
         let kernel = open_kernel(&options, &forwarding, &mut state)?;
+        state.ports.settle();
         forwarding.enable()?;
-        let (netfilter, bridge) = (kernel.netfilter.port(), kernel.bridge);
+        let netfilter = kernel.netfilter.port();
         let kernel = KernelThread::start(kernel)?;
         let network = Self(Arc::new(Inner {
             installation: options.installation,
             subnet: options.subnet,
             resolv_conf: options.resolv_conf,
+            publish_address: options.publish_address,
             run_dir,
             folder,
             forwarding,
@@ -149,9 +155,7 @@ impl Network {
             _lock: lock,
         }));
         network.remove_unknown(&options.sandboxes);
-        network
-            .start_tasks(netfilter, bridge, options.spares)
-            .await?;
+        network.start_tasks(netfilter, options.spares).await?;
         for chain in network.foreign_drops().await? {
             tracing::warn!(
                 chain,
@@ -213,36 +217,6 @@ impl Network {
             name: name.to_owned(),
             path,
         })
-    }
-
-    /// Gives a namespace an interface on the bridge, with this address or any.
-    ///
-    /// Nothing but its own addresses passes the interface. If this fails or its future is dropped,
-    /// release the namespace: it may be attached in part.
-    ///
-    /// # Errors
-    /// [`Error::NoNamespace`], [`Error::AlreadyAttached`], [`Error::NoAddress`],
-    /// [`Error::Address`], [`Error::BridgeFull`], or what the kernel refuses.
-    pub async fn attach(&self, name: &str, address: Option<Ipv4Addr>) -> Result<Attached> {
-        let namespace = self.0.folder.file(name)?;
-        let (attached, socket) = self.plan_attach(name, address)?;
-        let socket = match socket {
-            Some(socket) => socket,
-            None => {
-                let (folder, owned) = (self.0.folder.clone(), name.to_owned());
-                blocking(move || folder.socket(&owned)).await?
-            }
-        };
-        let planned = attached.clone();
-        let bridge = self.0.installation.bridge();
-        self.0
-            .kernel
-            .run(move |kernel| {
-                let namespace = namespace.as_fd();
-                make_link(kernel, &planned, namespace, &socket, bridge)
-            })
-            .await??;
-        Ok(attached)
     }
 
     /// Ends a sandbox's network: its ports, its right to send, and its namespace, which goes with
@@ -309,7 +283,12 @@ impl Network {
             .trying(|| "list firewall chains".into())
     }
 
-    /// The bridge's address.
+    /// How many sandboxes can have an interface at once.
+    pub fn capacity(&self) -> u64 {
+        self.0.subnet.capacity()
+    }
+
+    /// The first bridge's address, where names are asked for.
     pub fn gateway(&self) -> Ipv4Addr {
         self.0.subnet.gateway()
     }
@@ -345,9 +324,16 @@ impl Network {
         keeper.end().await;
         let (installation, forwarding) = (self.0.installation.clone(), self.0.forwarding.clone());
         let work = move |kernel: &mut Kernel| {
-            take_down(&kernel.route, &kernel.netfilter, &installation, &forwarding)
+            take_down(
+                &kernel.route,
+                &kernel.netfilter,
+                &installation,
+                &forwarding,
+                &kernel.neighbours,
+            )
         };
         errors.extend(self.0.kernel.run(work).await?);
+        errors.extend(give_back_ports(&self.0.run_dir).err());
         errors.extend(self.0.folder.close().err());
         let path = lock_path(&self.0.run_dir);
         errors.extend(
@@ -379,22 +365,6 @@ impl Network {
         })
         .await?;
         finish(what, errors)
-    }
-
-    fn plan_attach(
-        &self,
-        name: &str,
-        address: Option<Ipv4Addr>,
-    ) -> Result<(Attached, Option<Socket>)> {
-        let mut state = self.state();
-        let known = state.sandboxes.get(name);
-        if known.is_some_and(|sandbox| sandbox.attached.is_some()) {
-            return Err(Error::AlreadyAttached(name.to_owned()));
-        }
-        let attached = state.plan_link(&self.0.installation, self.0.subnet, address)?;
-        let sandbox = state.sandboxes.entry(name.to_owned()).or_default();
-        sandbox.attached = Some(attached.clone());
-        Ok((attached, sandbox.socket.take()))
     }
 
     /// Takes a sandbox out of the state. Answers its link and ports, whose rules must go.
@@ -438,10 +408,10 @@ impl Network {
         }
     }
 
-    async fn start_tasks(&self, netfilter: u32, bridge: u32, spares: usize) -> Result<()> {
+    async fn start_tasks(&self, netfilter: u32, spares: usize) -> Result<()> {
         let inner = &self.0;
         let table = inner.installation.table();
-        let watch = watch::Watch::new(inner.kernel.clone(), table, netfilter, bridge)?;
+        let watch = watch::Watch::new(inner.kernel.clone(), table, netfilter)?;
         let quarantine = quarantine::run(
             Arc::clone(&inner.state),
             inner.kernel.clone(),
@@ -488,59 +458,6 @@ impl Inner {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.drain(..).for_each(|task| task.abort());
     }
-}
-
-fn make_link(
-    kernel: &mut Kernel,
-    attached: &Attached,
-    namespace: std::os::fd::BorrowedFd<'_>,
-    inside: &Socket,
-    bridge: String,
-) -> Result<()> {
-    let attaching = || format!("attach {} to bridge {bridge}", attached.host_interface);
-    let Kernel {
-        firewall,
-        netfilter,
-        ..
-    } = kernel;
-    firewall
-        .add_link(
-            netfilter,
-            &attached.host_interface,
-            attached.mac,
-            attached.address,
-        )
-        .trying(attaching)?;
-    let pair = Pair {
-        host_name: &attached.host_interface,
-        bridge: kernel.bridge,
-        mtu: kernel.mtu,
-        task_name: &attached.interface,
-        task_mac: attached.mac,
-        task_namespace: namespace,
-    };
-    match link::add_pair(&kernel.route, &pair) {
-        Err(error) if error.errno() == Some(libc::EXFULL) => return Err(Error::BridgeFull(bridge)),
-        other => other.trying(attaching)?,
-    }
-    let found = link::find(inside, &attached.interface).trying(attaching)?;
-    let index = found
-        .ok_or_else(|| Error::NoNamespace(attached.interface.clone()))?
-        .index;
-    let Attached {
-        address,
-        prefix,
-        gateway,
-        ..
-    } = *attached;
-    link::configure(inside, index, address, prefix, gateway).trying(attaching)?;
-    if !link::open_port(&kernel.route, &attached.host_interface).trying(attaching)? {
-        tracing::debug!(
-            interface = attached.host_interface,
-            "the bridge is slow to open a port"
-        );
-    }
-    Ok(())
 }
 
 /// Forgets connections, on a socket and thread of its own: the kernel lists all of them for it.

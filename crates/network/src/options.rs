@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::network::Attached;
 use crate::ports::PortMapping;
 use crate::relay::Starter;
@@ -29,6 +30,8 @@ pub struct Options {
     pub resolv_conf: PathBuf,
     /// Sandboxes that live already. What is not named here is removed.
     pub sandboxes: Vec<Existing>,
+    /// The host's address on which ports are published that name none; all of them if absent.
+    pub publish_address: Option<Ipv4Addr>,
     /// Networks kept ready, so that a sandbox need not wait for one.
     pub spares: usize,
     /// Starts the relay, by which published ports are reached over loopback while this process is
@@ -46,6 +49,7 @@ impl Options {
             metadata_port: None,
             resolv_conf: PathBuf::from(crate::dns::RESOLV_CONF),
             sandboxes: Vec::new(),
+            publish_address: None,
             spares: 0,
             relay: None,
         }
@@ -71,6 +75,27 @@ impl Installation {
     /// Name of the installation's bridge.
     pub fn bridge(&self) -> String {
         format!("wl{}", self.0)
+    }
+
+    /// Name of the bridge that carries a part of the address range: the first is [`Self::bridge`].
+    /// No id has an underscore, so none's bridge is called as another's.
+    pub(crate) fn bridge_of(&self, part: u32) -> String {
+        match part {
+            0 => self.bridge(),
+            _ => format!("{}_{part}", self.bridge()),
+        }
+    }
+
+    /// The part of the range whose bridge has this name, if it is one of the installation's.
+    pub(crate) fn part_of_bridge(&self, name: &str) -> Option<u32> {
+        match name.strip_prefix(&self.bridge())? {
+            "" => Some(0),
+            rest => rest
+                .strip_prefix('_')?
+                .parse()
+                .ok()
+                .filter(|part| *part > 0),
+        }
     }
 
     /// Name of the installation's nftables tables (families `ip` and `bridge`).
@@ -152,6 +177,32 @@ impl Subnet {
     pub(crate) fn mask(self) -> u32 {
         mask(self.prefix)
     }
+
+    /// Parts of the range that a bridge each carries.
+    pub(crate) fn parts(self) -> u32 {
+        1 << limits::BRIDGE_PREFIX.saturating_sub(self.prefix)
+    }
+
+    /// The part with this number; the whole range, if a bridge can carry it.
+    pub(crate) fn part(self, number: u32) -> Self {
+        let prefix = self.prefix.max(limits::BRIDGE_PREFIX);
+        Self {
+            network: self.network | number << (32 - prefix),
+            prefix,
+        }
+    }
+
+    /// The number of the part that an address of the range is in.
+    pub(crate) fn part_of(self, address: Ipv4Addr) -> u32 {
+        let prefix = self.prefix.max(limits::BRIDGE_PREFIX);
+        (address.to_bits() & !self.mask()) >> (32 - prefix)
+    }
+
+    /// Addresses for tasks: all of each part but the network's, the gateway's and the broadcast one.
+    pub fn capacity(self) -> u64 {
+        let part = u64::from(!self.part(0).mask()) + 1;
+        u64::from(self.parts()) * (part - 3)
+    }
 }
 
 fn mask(prefix: u8) -> u32 {
@@ -212,6 +263,53 @@ mod tests {
             format!("{}{:x}", installation.link_prefix(), 0xffff).len(),
             15
         );
+    }
+
+    #[test]
+    fn bridges_are_named_by_part_and_never_as_another_installations() {
+        let installation: Installation = "abcdefgh".parse().expect("valid");
+        for part in [0, 1, 255] {
+            let name = installation.bridge_of(part);
+            assert!(name.len() <= 15, "{name}");
+            assert_eq!(installation.part_of_bridge(&name), Some(part));
+        }
+        let short: Installation = "abcd".parse().expect("valid");
+        for other in [
+            "wlabcdefgh",
+            "wlabcd-2",
+            "wlabcd_",
+            "wlabcd_0",
+            "wlabcd_x",
+            "wlabc",
+        ] {
+            assert_eq!(short.part_of_bridge(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_range_has_a_part_for_each_bridge() {
+        for (text, parts, capacity) in [
+            ("10.77.0.0/16", 256, 64_768),
+            ("192.168.224.0/20", 16, 4_048),
+            ("10.77.0.0/23", 2, 506),
+            ("10.77.0.0/24", 1, 253),
+            ("10.77.0.16/28", 1, 13),
+        ] {
+            let subnet: Subnet = text.parse().expect("valid");
+            assert_eq!(
+                (subnet.parts(), subnet.capacity()),
+                (parts, capacity),
+                "{text}"
+            );
+            for number in 0..parts {
+                let part = subnet.part(number);
+                assert!(subnet.overlaps(part));
+                for address in [part.network(), part.gateway(), part.broadcast()] {
+                    assert_eq!(subnet.part_of(address), number, "{text} {address}");
+                }
+            }
+            assert_eq!(subnet.part(parts - 1).broadcast(), subnet.broadcast());
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! so do we when another has it. The firewall's maps take packets away before they reach these
 //! sockets; what does reach them came over loopback, and is relayed (`relay`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
@@ -13,6 +13,7 @@ use std::os::fd::OwnedFd;
 
 use crate::error::{Error, Result};
 use crate::relay::{Keeper, Listening};
+use crate::reserved::Reserved;
 
 /// Transport protocol of a port, by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +75,7 @@ pub(crate) struct Ports {
     range: (u16, u16),
     next: u16,
     keeper: Keeper,
+    reserved: Reserved,
     /// What the relay of an earlier run carries, and no mapping has asked for yet.
     carried: BTreeMap<PortKey, SocketAddrV4>,
 }
@@ -82,6 +84,7 @@ impl Ports {
     pub(crate) fn new(
         range: (u16, u16),
         (keeper, carried): (Keeper, BTreeMap<PortKey, SocketAddrV4>),
+        reserved: Reserved,
     ) -> Self {
         let next = range.0;
         Self {
@@ -89,8 +92,16 @@ impl Ports {
             range,
             next,
             keeper,
+            reserved,
             carried,
         }
+    }
+
+    /// Gives back what an earlier run reserved and nothing publishes any more: once all of that is
+    /// adopted.
+    pub(crate) fn settle(&mut self) {
+        let published: BTreeSet<u16> = self.published.keys().map(|key| key.port).collect();
+        self.reserved.keep(&published);
     }
 
     /// Reserves the mapping's host port, choosing one if it asks for any, and has it carried.
@@ -129,6 +140,7 @@ impl Ports {
             None => self.reserve_exact(mapping),
         };
         self.published.entry(key).or_insert(mapping.target);
+        self.reserved.add(key.port);
         result
     }
 
@@ -148,6 +160,7 @@ impl Ports {
         })?;
         self.keeper.hold(key, mapping.target, sockets);
         self.published.insert(key, mapping.target);
+        self.reserved.add(key.port);
         Ok(())
     }
 
@@ -156,6 +169,7 @@ impl Ports {
         for key in keys {
             self.published.remove(key);
         }
+        self.settle();
         self.keeper.clone()
     }
 

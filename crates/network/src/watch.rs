@@ -3,7 +3,7 @@
 //! The kernel tells of every change of every table. A change of ours that we did not make is
 //! answered by the whole rule set in one transaction; until it is there the machine is as
 //! reachable as that other program left it, so there is no pause before it. If the rules cannot
-//! be put back the bridge goes down: no network is better than an open one.
+//! be put back the bridges go down: no network is better than an open one.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -29,11 +29,10 @@ pub(crate) struct Watch {
     table: String,
     /// The socket whose changes are our own.
     own: u32,
-    bridge: u32,
 }
 
 impl Watch {
-    pub(crate) fn new(kernel: KernelThread, table: String, own: u32, bridge: u32) -> Result<Self> {
+    pub(crate) fn new(kernel: KernelThread, table: String, own: u32) -> Result<Self> {
         let opening = || "watch the firewall rules".to_owned();
         let socket = Socket::open_in_groups(Family::Netfilter, NFTABLES_GROUP).trying(opening)?;
         tracing::debug!(
@@ -51,7 +50,6 @@ impl Watch {
             kernel,
             table,
             own,
-            bridge,
         })
     }
 
@@ -102,15 +100,16 @@ impl Watch {
     }
 
     async fn repair(&self) {
-        let bridge = self.bridge;
         let mut closed = false;
         loop {
             let reopen = closed;
             let work = move |kernel: &mut Kernel| {
                 let applied = kernel.firewall.apply(&kernel.netfilter);
                 if applied.is_err() || reopen {
-                    // The next round tries again, whatever comes of this.
-                    let _ = link::set_up(&kernel.route, bridge, applied.is_ok());
+                    for bridge in kernel.bridges.values() {
+                        // The next round tries again, whatever comes of this.
+                        let _ = link::set_up(&kernel.route, *bridge, applied.is_ok());
+                    }
                 }
                 applied
             };
@@ -118,7 +117,7 @@ impl Watch {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => {
                     closed = true;
-                    tracing::error!(%error, "firewall rules are missing; the bridge is down");
+                    tracing::error!(%error, "firewall rules are missing; the bridges are down");
                 }
                 Err(_shut_down) => return,
             }

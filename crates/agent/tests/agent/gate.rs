@@ -127,6 +127,10 @@ impl Driver for GatedNetwork {
     fn resolv_conf(&self) -> Boxed<'_, NetworkResult<ResolvConf>> {
         Box::pin(self.1.pass(self.0.resolv_conf()))
     }
+    fn capacity(&self) -> u64 {
+        self.0.capacity()
+    }
+
     fn gateway(&self) -> Ipv4Addr {
         self.0.gateway()
     }

@@ -1,6 +1,6 @@
 //! The chains and their rules. Pure: from what an installation is to what the kernel reads.
 
-use super::{LINKS, METADATA_ADDRESS, PORTS, PORTS_AT, Scope};
+use super::{BRIDGES, LINKS, METADATA_ADDRESS, PORTS, PORTS_AT, Scope};
 use crate::nft::{Base, Chain, Expression, Hook, Key, Verdict};
 use crate::options::Subnet;
 use crate::ports::Protocol;
@@ -48,7 +48,7 @@ fn prerouting_rules(scope: &Scope) -> Vec<Vec<Expression>> {
     let mut rules = Vec::new();
     if let Some(port) = scope.metadata_port {
         rules.push(rule([
-            &from_bridge(scope, true)[..],
+            &on_bridge(Key::InputName, true)[..],
             &destination_in(METADATA_ADDRESS.octets(), 32),
             &service(Protocol::Tcp, 80),
             &[
@@ -133,19 +133,18 @@ fn published_rules() -> Vec<Vec<Expression>> {
 }
 
 fn postrouting_rules(scope: &Scope) -> Vec<Vec<Expression>> {
-    let bridge = scope.installation.bridge();
     let source = address_in(12, scope.subnet.network().octets(), scope.subnet.prefix());
     vec![
         rule([
             &source[..],
-            &Expression::interface(Key::OutputName, &bridge, false),
+            &on_bridge(Key::OutputName, false),
             &[Expression::Masquerade],
         ]),
         // A container that comes by a host port, perhaps to itself: without this the answer
         // would take the short way, with an address that the asker does not know.
         rule([
             &source[..],
-            &Expression::interface(Key::OutputName, &bridge, true),
+            &on_bridge(Key::OutputName, true),
             &destination_rewritten(),
             &[Expression::Masquerade],
         ]),
@@ -153,9 +152,8 @@ fn postrouting_rules(scope: &Scope) -> Vec<Vec<Expression>> {
 }
 
 fn forward_rules(scope: &Scope) -> Vec<Vec<Expression>> {
-    let bridge = scope.installation.bridge();
-    let from = from_bridge(scope, true);
-    let to = Expression::interface(Key::OutputName, &bridge, true);
+    let from = on_bridge(Key::InputName, true);
+    let to = on_bridge(Key::OutputName, true);
     let accept = [Expression::Verdict(Verdict::Accept)];
     let mut rules = vec![
         rule([
@@ -214,11 +212,11 @@ fn input_rules(scope: &Scope) -> Vec<Vec<Expression>> {
         },
     ];
     let mut rules = vec![
-        rule([&from_bridge(scope, false)[..], &accept]),
+        rule([&on_bridge(Key::InputName, false)[..], &accept]),
         rule([&answers()[..], &accept]),
         rule([&gateway[..], &service(Protocol::Udp, 53), &accept]),
         rule([&gateway[..], &service(Protocol::Tcp, 53), &accept]),
-        rule([&gateway[..], &echo_request, &accept]),
+        rule([&any_gateway(scope)[..], &echo_request, &accept]),
     ];
     if let Some(port) = scope.metadata_port {
         let metadata = service(Protocol::Tcp, port);
@@ -310,8 +308,36 @@ fn decide(verdict: Verdict) -> [Expression; 2] {
     [Expression::Counter, Expression::Verdict(verdict)]
 }
 
-fn from_bridge(scope: &Scope, equal: bool) -> [Expression; 2] {
-    Expression::interface(Key::InputName, &scope.installation.bridge(), equal)
+/// Matches packets that come from, or go to, one of our bridges or none of them.
+fn on_bridge(key: Key, ours: bool) -> [Expression; 2] {
+    let (set, register) = (BRIDGES.name, 1);
+    let found = match ours {
+        true => Expression::InSet { set, register },
+        false => Expression::NotInSet { set, register },
+    };
+    [Expression::Meta { key, register }, found]
+}
+
+/// Matches the address of any of our bridges: the first of each part of the range.
+fn any_gateway(scope: &Scope) -> Vec<Expression> {
+    let register = 1;
+    let mask = scope.subnet.mask() | !scope.subnet.part(0).mask();
+    vec![
+        Expression::Payload {
+            base: Base::Network,
+            offset: 16,
+            length: 4,
+            register,
+        },
+        Expression::And {
+            register,
+            mask: mask.to_be_bytes().to_vec(),
+        },
+        Expression::Equal {
+            register,
+            value: scope.subnet.gateway().octets().to_vec(),
+        },
+    ]
 }
 
 fn destination_in(network: [u8; 4], prefix: u8) -> Vec<Expression> {

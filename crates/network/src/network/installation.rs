@@ -1,5 +1,6 @@
 //! Opening and taking down: what happens once per installation.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -13,9 +14,11 @@ use crate::forwarding::Forwarding;
 use crate::kernel::{self, Kernel};
 use crate::link;
 use crate::namespace::Folder;
+use crate::neighbours::Neighbours;
 use crate::netlink::Socket;
 use crate::options::{Existing, Installation, Options, Subnet};
 use crate::relay;
+use crate::reserved::Reserved;
 
 /// Opens the kernel's side: checks the range, makes the bridge, puts the rules in place.
 pub(super) fn open_kernel(
@@ -24,10 +27,8 @@ pub(super) fn open_kernel(
     state: &mut State,
 ) -> Result<Kernel> {
     let (route, netfilter) = kernel::sockets()?;
-    let name = options.installation.bridge();
-    kernel::check_overlap(&route, options.subnet, &name)?;
+    kernel::check_overlap(&route, options.subnet, &options.installation)?;
     let mtu = kernel::outer_mtu(&route)?;
-    let bridge = kernel::open_bridge(&route, &options.installation, options.subnet, mtu)?;
     let mut firewall = Firewall::new(Scope {
         installation: options.installation.clone(),
         subnet: options.subnet,
@@ -46,6 +47,11 @@ pub(super) fn open_kernel(
             state.quarantine.add(link.name, address);
         }
     }
+    let bridges = open_bridges(&route, options, mtu, &mut firewall)?;
+    let neighbours = Neighbours::new(&options.run_dir);
+    if bridges.len() > 1 {
+        neighbours.raise();
+    }
     firewall
         .apply(&netfilter)
         .trying(|| "put the firewall rules in place".into())?;
@@ -53,9 +59,45 @@ pub(super) fn open_kernel(
         route,
         netfilter,
         firewall,
-        bridge,
+        bridges,
+        neighbours,
         mtu,
     })
+}
+
+/// The first bridge, and those that are there from an earlier run or carry what lives. One that carries
+/// nothing of the range any more goes.
+fn open_bridges(
+    route: &Socket,
+    options: &Options,
+    mtu: u32,
+    firewall: &mut Firewall,
+) -> Result<BTreeMap<u32, u32>> {
+    let (installation, subnet) = (&options.installation, options.subnet);
+    let mut wanted = BTreeSet::from([0]);
+    let living = options.sandboxes.iter();
+    let living = living.filter_map(|sandbox| sandbox.attached.as_ref());
+    wanted.extend(living.map(|attached| subnet.part_of(attached.address)));
+    let links = link::list(route).trying(|| "look at this machine's links".into())?;
+    for link in links {
+        match installation.part_of_bridge(&link.name) {
+            Some(part) if part < subnet.parts() => {
+                wanted.insert(part);
+            }
+            Some(_) => {
+                link::delete(route, link.index).trying(|| format!("delete bridge {}", link.name))?
+            }
+            None => {}
+        }
+    }
+    let mut bridges = BTreeMap::new();
+    for number in wanted {
+        let name = installation.bridge_of(number);
+        let index = kernel::open_bridge(route, &name, subnet.part(number), mtu)?;
+        firewall.note_bridge(&name);
+        bridges.insert(number, index);
+    }
+    Ok(bridges)
 }
 
 fn adopt(existing: &Existing, state: &mut State, firewall: &mut Firewall) -> Result<()> {
@@ -83,8 +125,10 @@ pub(super) fn take_down(
     netfilter: &Socket,
     installation: &Installation,
     forwarding: &Forwarding,
+    neighbours: &Neighbours,
 ) -> Vec<Error> {
-    let (link_prefix, bridge) = (installation.link_prefix(), installation.bridge());
+    let link_prefix = installation.link_prefix();
+    let is_ours = |link: &link::Link| installation.part_of_bridge(&link.name).is_some();
     let mut errors = Vec::new();
     let looking = || "look at this machine's links".to_owned();
     let links = match link::list(route).trying(looking) {
@@ -105,12 +149,17 @@ pub(super) fn take_down(
                 .err(),
         );
     }
-    let others = |link: &link::Link| link.kind.as_deref() == Some("bridge") && link.name != bridge;
+    let others = |link: &link::Link| link.kind.as_deref() == Some("bridge") && !is_ours(link);
+    errors.extend(neighbours.restore(links.iter().any(others)).err());
     // Before the rules, which keep the door shut while forwarding is on.
     errors.extend(forwarding.restore(links.iter().any(others)).err());
-    if let Some(own) = links.iter().find(|link| link.name == bridge) {
+    for own in links.iter().filter(|link| is_ours(link)) {
         let deleted = link::delete(route, own.index);
-        errors.extend(deleted.trying(|| format!("delete bridge {bridge}")).err());
+        errors.extend(
+            deleted
+                .trying(|| format!("delete bridge {}", own.name))
+                .err(),
+        );
     }
     let removed = firewall::remove(installation, netfilter);
     errors.extend(removed.trying(|| "remove the firewall rules".into()).err());
@@ -134,7 +183,15 @@ pub(super) fn remove_by_name(installation: &Installation, run_dir: &Path) -> Res
     for name in folder.names()? {
         errors.extend(folder.remove(&name).err());
     }
-    errors.extend(take_down(&route, &netfilter, installation, &forwarding));
+    errors.extend(give_back_ports(run_dir).err());
+    let neighbours = Neighbours::new(run_dir);
+    errors.extend(take_down(
+        &route,
+        &netfilter,
+        installation,
+        &forwarding,
+        &neighbours,
+    ));
     errors.extend(folder.close().err());
     let path = lock_path(run_dir);
     let removed = std::fs::remove_file(&path);
@@ -144,6 +201,15 @@ pub(super) fn remove_by_name(installation: &Installation, run_dir: &Path) -> Res
             .err(),
     );
     Ok(errors)
+}
+
+/// Ends the reservations of published ports.
+pub(super) fn give_back_ports(run_dir: &Path) -> Result<()> {
+    // The range decides only what is added.
+    let reserved = Reserved::open(run_dir, (0, 0));
+    reserved
+        .end()
+        .trying(|| format!("give back the ports reserved in {}", run_dir.display()))
 }
 
 fn link_address(installation: &Installation, subnet: Subnet, name: &str) -> Option<Ipv4Addr> {

@@ -8,7 +8,7 @@ use crate::ports::{PortKey, PortMapping};
 
 impl Network {
     /// Publishes ports: all of them or none. Host port zero asks for a dynamic one; the answer
-    /// holds the ports given, in the order asked.
+    /// holds the ports given, in the order asked, and the host's address that each is open on.
     ///
     /// # Errors
     /// [`Error::PortInUse`], [`Error::NoPort`], [`Error::HostAddress`], [`Error::Target`], or
@@ -81,8 +81,12 @@ impl Network {
         let mut state = self.state();
         let mut given = Vec::new();
         for mapping in mappings {
+            let mapping = PortMapping {
+                host_address: mapping.host_address.or(self.0.publish_address),
+                ..*mapping
+            };
             let reserved = if state.addresses.is_taken(*mapping.target.ip()) {
-                state.ports.reserve(*mapping)
+                state.ports.reserve(mapping)
             } else {
                 Err(Error::Target(mapping.target))
             };

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{Attached, State, blocking, make_link};
+use super::attach::make_link;
+use super::{Attached, State, blocking};
 use crate::error::Result;
 use crate::kernel::{Kernel, KernelThread};
 use crate::options::{Installation, Subnet};
@@ -35,8 +36,7 @@ pub(super) struct Filler {
 impl Filler {
     pub(super) async fn run(self) {
         loop {
-            let have = self.state().spares.len();
-            if have >= self.wanted {
+            if self.has_enough() {
                 self.taken.notified().await;
                 // Making one would take the processors from the start that has just taken one.
                 if !self.state().spares.is_empty() {
@@ -55,14 +55,21 @@ impl Filler {
         }
     }
 
+    /// The last addresses are for sandboxes: one that is being made ahead cannot be given to them yet.
+    fn has_enough(&self) -> bool {
+        let state = self.state();
+        let few = u64::try_from(self.wanted).unwrap_or(u64::MAX);
+        state.spares.len() >= self.wanted || state.addresses.free() <= few
+    }
+
     async fn make(&self) -> Result<Spare> {
         let (namespace, socket) = blocking(namespace::create).await?;
         let attached = self
             .state()
             .plan_link(&self.installation, self.subnet, None)?;
-        let (planned, bridge) = (attached.clone(), self.installation.bridge());
+        let planned = attached.clone();
         let making = move |kernel: &mut Kernel| {
-            make_link(kernel, &planned, namespace.as_fd(), &socket, bridge).map(|()| namespace)
+            make_link(kernel, &planned, namespace.as_fd(), &socket).map(|()| namespace)
         };
         match self.kernel.run(making).await.and_then(|made| made) {
             Ok(namespace) => Ok(Spare {

@@ -6,9 +6,8 @@ use std::net::Ipv4Addr;
 use super::Attached;
 use super::spare::Spare;
 use crate::addresses::Addresses;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernel::mac;
-use crate::limits;
 use crate::netlink::Socket;
 use crate::options::{Installation, Subnet};
 use crate::ports::Ports;
@@ -42,21 +41,18 @@ impl State {
         subnet: Subnet,
         address: Option<Ipv4Addr>,
     ) -> Result<Attached> {
-        let attached = self.sandboxes.values().filter(|s| s.attached.is_some());
-        if attached.count() + self.spares.len() >= limits::BRIDGE_LINKS {
-            return Err(Error::BridgeFull(installation.bridge()));
-        }
         let address = match address {
             Some(address) => self.addresses.take_exact(address).map(|()| address)?,
             None => self.addresses.take()?,
         };
+        let part = subnet.part(subnet.part_of(address));
         Ok(Attached {
             host_interface: link_name(installation, subnet, address),
             interface: TASK_INTERFACE.to_owned(),
             mac: mac(address),
             address,
-            prefix: subnet.prefix(),
-            gateway: subnet.gateway(),
+            prefix: part.prefix(),
+            gateway: part.gateway(),
         })
     }
 

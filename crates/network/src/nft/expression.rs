@@ -57,6 +57,8 @@ pub(crate) enum Expression {
     NotEqual { register: u32, value: Vec<u8> },
     /// Goes on if the set holds the register's value.
     InSet { set: &'static str, register: u32 },
+    /// Goes on if the set does not hold it.
+    NotInSet { set: &'static str, register: u32 },
     /// Goes on if the map holds the register's value, and loads what belongs to it.
     Map {
         map: &'static str,
@@ -115,7 +117,7 @@ impl Expression {
             Self::ConnectionState { .. } | Self::ConnectionStatus { .. } => "ct",
             Self::And { .. } => "bitwise",
             Self::Equal { .. } | Self::NotEqual { .. } => "cmp",
-            Self::InSet { .. } | Self::Map { .. } => "lookup",
+            Self::InSet { .. } | Self::NotInSet { .. } | Self::Map { .. } => "lookup",
             Self::DestinationNat { .. } => "nat",
             Self::Masquerade => "masq",
             Self::Load { .. } | Self::Verdict(_) => "immediate",
@@ -160,6 +162,12 @@ impl Expression {
             Self::InSet { set, register } => {
                 m.text(1, set)?;
                 m.u32_be(2, *register)
+            }
+            Self::NotInSet { set, register } => {
+                const INVERTED: u32 = 1;
+                m.text(1, set)?;
+                m.u32_be(2, *register)?;
+                m.u32_be(5, INVERTED)
             }
             Self::Map {
                 map,

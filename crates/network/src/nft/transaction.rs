@@ -1,5 +1,6 @@
 //! One transaction: all of its changes take effect at once, or none does.
 
+use super::datatype;
 use super::{Expression, SUBSYSTEM, TableFamily};
 use crate::limits;
 use crate::netlink::{
@@ -128,7 +129,17 @@ impl Transaction {
                 m.u32_be(6, data_type)?;
                 m.u32_be(7, data_bytes)?;
             }
-            m.u32_be(10, id)
+            m.u32_be(10, id)?;
+            if set.key_type == datatype::INTERFACE_NAME {
+                // Not for the kernel: `nft list` reads a name that stands alone by it, in the order of
+                // the machine's own bytes.
+                const USER_DATA: u16 = 13;
+                const KEY_BYTE_ORDER: [u8; 2] = [0, 4];
+                const OF_HOST: u32 = 1;
+                let order = [&KEY_BYTE_ORDER[..], &OF_HOST.to_ne_bytes()].concat();
+                m.attribute(USER_DATA, &order)?;
+            }
+            Ok(())
         })
     }
 

@@ -16,7 +16,9 @@ fn traces(machine: &Machine) -> String {
     ));
     let links =
         sh("ip -o link | cut -d: -f2; ip addr | grep inet | sed 's, tentative,,'; ip route");
-    let rules = sh("nft list ruleset; cat /proc/sys/net/ipv4/ip_forward; ss -Hltnu | sort");
+    let rules = sh(
+        "nft list ruleset; cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/ip_local_reserved_ports; ss -Hltnu | sort",
+    );
     format!("{files}{mounts}{links}{rules}")
 }
 

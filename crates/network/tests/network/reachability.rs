@@ -234,10 +234,10 @@ fn addresses_cannot_be_borrowed() {
         assert!(ask(Some(&victim.path), web.at(80)).is_ok());
         let (file, stolen) = (thief.path.display(), victim.attached.address);
         sh(&format!(
-            "nsenter --net={file} ip addr replace {stolen}/16 dev eth0"
+            "nsenter --net={file} ip addr replace {stolen}/24 dev eth0"
         ));
         sh(&format!(
-            "nsenter --net={file} ip addr del {}/16 dev eth0",
+            "nsenter --net={file} ip addr del {}/24 dev eth0",
             thief.attached.address
         ));
         assert!(
@@ -251,7 +251,7 @@ fn addresses_cannot_be_borrowed() {
         );
         let own = thief.attached.address;
         sh(&format!(
-            "nsenter --net={file} sh -ec 'ip addr flush dev eth0; ip addr add {own}/16 dev eth0
+            "nsenter --net={file} sh -ec 'ip addr flush dev eth0; ip addr add {own}/24 dev eth0
              ip link set eth0 address 02:57:00:00:00:99'"
         ));
         assert!(
