@@ -203,7 +203,7 @@ def test_ps(cli, web, host_port):
     rows = {row["TASK"]: row for row in cli("ps").rows()}
     row = rows[web[:8]]
     assert row["STATUS"] == "RUNNING" and row["HEALTH"] == "HEALTHY" and row["LAUNCH"] == "EC2"
-    assert row["ADDRESSES"] == f"127.0.0.1:{host_port}->80" and row["CLUSTER"] == "default"
+    assert row["ADDRESSES"] == f"0.0.0.0:{host_port}->80" and row["CLUSTER"] == "default"
     assert re.fullmatch(r"\d+s", row["AGE"]) and (row["EXIT"], row["REASON"]) == ("-", "-")
     shown = {task["taskArn"][-32:]: task for task in cli("ps", "-o", "json").json()["tasks"]}
     assert shown[web]["lastStatus"] == "RUNNING"
@@ -394,10 +394,16 @@ def test_nodes(cli, cluster, tasks):
         assert node["id"].startswith(row["NODE"])
     path, family = cli.definition(busybox("exit 0", memory=8))
     cli("register", path)
+    # It joins by itself; what is removed stays so, until it is added.
+    assert cli("run", family, "--cluster", cluster) == ""
+    assert "joined by itself" in cli("history", f"cluster/{cluster}")
+    answer = cli("nodes", "rm", "--cluster", cluster, "--output", "json").json()
+    assert cluster not in [it["cluster"] for it in answer["node"]["containerInstances"]]
     said = cli("run", family, "--cluster", cluster, code=1)
     assert f"windlass nodes add --cluster {cluster}" in said.err
     answer = cli("nodes", "add", "--cluster", cluster, "--output", "json").json()
-    assert cluster in [it["cluster"] for it in answer["node"]["containerInstances"]]
+    (member,) = [it for it in answer["node"]["containerInstances"] if it["cluster"] == cluster]
+    assert (member["status"], member["onDemand"]) == ("ACTIVE", False)
     assert cli("run", family, "--cluster", cluster) == ""
     assert cluster in cli("nodes", "add", "--cluster", cluster, "--node", row["NODE"])
     assert cli("nodes", "add", "--cluster", "nowhere", code=3).err

@@ -1,7 +1,7 @@
 """Clusters: create, describe, list, delete, and the words of their refusals."""
 
 import pytest
-from windlass import unique
+from windlass import unique, wait_until
 
 MEMBERS = {
     "activeServicesCount",
@@ -111,11 +111,163 @@ def test_a_cluster_of_fargate_tasks_alone(ecs, windlass, cluster, refused):
         ("start_task", {"taskDefinition": "some", "containerInstances": ["0" * 32]}),
         ("list_container_instances", {}),
         ("describe_container_instances", {"containerInstances": ["0" * 32]}),
+        ("deregister_container_instance", {"containerInstance": "0" * 32}),
+        (
+            "update_container_instances_state",
+            {"containerInstances": ["0" * 32], "status": "DRAINING"},
+        ),
+        # What else is wrong is looked at later.
+        ("describe_tasks", {"tasks": ["x"]}),
+        ("stop_task", {"task": "x"}),
+        ("list_tasks", {"containerInstance": "x"}),
+        ("describe_container_instances", {"containerInstances": ["x"]}),
+        ("deregister_container_instance", {"containerInstance": "x"}),
+        ("start_task", {"taskDefinition": "some", "containerInstances": ["x"]}),
     ],
 )
 def test_an_unknown_cluster_is_refused(refused, operation, members):
     expected = ("ClusterNotFoundException", "Cluster not found.")
     assert refused(operation, cluster="nowhere", **members) == expected
+
+
+IDENTIFIER = "Invalid identifier: Identifier is for cluster {}. Your cluster is {}"
+
+
+@pytest.mark.parametrize(
+    "operation, members",
+    [
+        ("describe_tasks", {"tasks": ["TASK"]}),
+        ("stop_task", {"task": "TASK"}),
+        ("list_tasks", {"containerInstance": "INSTANCE"}),
+        ("describe_container_instances", {"containerInstances": ["INSTANCE"]}),
+        ("deregister_container_instance", {"containerInstance": "INSTANCE"}),
+        (
+            "update_container_instances_state",
+            {"containerInstances": ["INSTANCE"], "status": "DRAINING"},
+        ),
+        ("start_task", {"taskDefinition": "some", "containerInstances": ["INSTANCE"]}),
+    ],
+)
+def test_an_arn_names_its_cluster(windlass, refused, cluster, operation, members):
+    """A long ARN of another cluster is no task or instance of the call's."""
+    arns = {
+        "TASK": windlass.arn(f"task/other/{'0' * 32}"),
+        "INSTANCE": windlass.arn(f"container-instance/other/{'0' * 32}"),
+    }
+
+    def filled(value):
+        return [filled(one) for one in value] if isinstance(value, list) else arns.get(value, value)
+
+    members = {name: filled(value) for name, value in members.items()}
+    code = "InvalidParameterException"
+    assert refused(operation, **members) == (code, IDENTIFIER.format("other", "default"))
+    of_call = IDENTIFIER.format("other", cluster)
+    assert refused(operation, cluster=cluster, **members) == (code, of_call)
+    gone = ("ClusterNotFoundException", "Cluster not found.")
+    assert refused(operation, cluster="nowhere", **members) == gone
+    blank = (code, "Cluster can not be blank.")
+    assert refused(operation, cluster="", **members) == blank
+
+
+@pytest.mark.parametrize("change", ["account", "region", "partition", "service"])
+def test_resources_of_others_have_no_tags_here(windlass, refused, change):
+    changed = {
+        "account": ("999999999999", 4),
+        "region": ("eu-west-1", 3),
+        "partition": ("aws-cn", 1),
+        "service": ("sqs", 2),
+    }
+    value, at = changed[change]
+    for resource in ("cluster/default", f"task/default/{'0' * 32}", "task-definition/web:1"):
+        parts = windlass.arn(resource).split(":", 5)
+        parts[at] = value
+        arn = ":".join(parts)
+        for operation, members in (
+            ("list_tags_for_resource", {}),
+            ("tag_resource", {"tags": [{"key": "a", "value": "b"}]}),
+            ("untag_resource", {"tagKeys": ["a"]}),
+        ):
+            code, _ = refused(operation, resourceArn=arn, **members)
+            assert code == "InvalidParameterException", (operation, arn)
+
+
+def test_a_cluster_that_a_tool_makes_runs_tasks(windlass, ecs, tasks, refused, cluster):
+    """CreateCluster, then RunTask: what every module and test suite does."""
+    from windlass import FOREVER, Tasks, busybox
+
+    in_cluster = Tasks(windlass, cluster)
+    task = in_cluster.start(busybox(FOREVER, cpu=128, memory=32))
+    running = in_cluster.running(task)
+    (arn,) = ecs.list_container_instances(cluster=cluster)["containerInstanceArns"]
+    assert running["containerInstanceArn"] == arn and f"/{cluster}/" in arn
+    (default,) = ecs.list_container_instances()["containerInstanceArns"]
+    assert default != arn
+    describe = ecs.describe_container_instances
+
+    def both():
+        (here,) = describe(cluster=cluster, containerInstances=[arn])["containerInstances"]
+        (there,) = describe(containerInstances=[default])["containerInstances"]
+        same = here["remainingResources"] == there["remainingResources"]
+        return (here, there) if same else None
+
+    # There is one machine, and what earlier tests left of it comes free.
+    here, there = wait_until(both, "one set of resources for both instances")
+    assert here["ec2InstanceId"] == there["ec2InstanceId"]
+    assert (here["runningTasksCount"], here["status"]) == (1, "ACTIVE")
+    (shown,) = ecs.describe_clusters(clusters=[cluster])["clusters"]
+    assert shown["registeredContainerInstancesCount"] == 1
+    (history,) = [e for e in windlass.history(f"cluster/{cluster}") if e["event"] == "joined"]
+    assert history["onDemand"] is True
+
+    # An instance can be named, drained and deregistered like any other.
+    definition = running["taskDefinitionArn"]
+    named = ecs.start_task(cluster=cluster, taskDefinition=definition, containerInstances=[arn])
+    assert not named["failures"]
+    assert refused("deregister_container_instance", cluster=cluster, containerInstance=arn) == (
+        "InvalidParameterException",
+        "Found running tasks on the instance.",
+    )
+    update = ecs.update_container_instances_state
+    drained = update(cluster=cluster, containerInstances=[arn, "0" * 32], status="DRAINING")
+    assert drained["containerInstances"][0]["status"] == "DRAINING"
+    assert [f["reason"] for f in drained["failures"]] == ["MISSING"]
+    answer = ecs.run_task(cluster=cluster, taskDefinition=definition)
+    assert answer["tasks"] == [] and answer["failures"][0]["arn"] == arn
+    listed = ecs.list_container_instances(cluster=cluster, status="DRAINING")
+    assert listed["containerInstanceArns"] == [arn]
+    update(cluster=cluster, containerInstances=[arn], status="ACTIVE")
+    for given in ("INACTIVE", "x"):
+        assert refused(
+            "update_container_instances_state",
+            cluster=cluster,
+            containerInstances=[arn],
+            status=given,
+        ) == (
+            "InvalidParameterException",
+            "Container instance status should be one of [ACTIVE, DRAINING]",
+        )
+    gone = ecs.deregister_container_instance(cluster=cluster, containerInstance=arn, force=True)
+    assert gone["containerInstance"]["status"] == "INACTIVE"
+    assert in_cluster.describe(task)["lastStatus"] == "RUNNING", "its tasks run on"
+    assert refused("run_task", cluster=cluster, taskDefinition=definition) == (
+        "InvalidParameterException",
+        "No Container Instances were found in your cluster.",
+    )
+    ecs.stop_task(cluster=cluster, task=named["tasks"][0]["taskArn"])
+    in_cluster.stopped(named["tasks"][0]["taskArn"])
+    in_cluster.finish()
+
+
+def test_a_deleted_cluster_takes_its_instance_along(windlass, ecs, refused):
+    from windlass import Tasks, busybox
+
+    name = unique("short")
+    for _ in range(2):
+        ecs.create_cluster(clusterName=name)
+        in_cluster = Tasks(windlass, name)
+        in_cluster.stopped(in_cluster.start(busybox("exit 0")))
+        in_cluster.finish()
+        assert ecs.delete_cluster(cluster=name)["cluster"]["status"] == "INACTIVE"
 
 
 def test_wrong_names_are_refused(windlass, ecs, refused):
@@ -126,6 +278,18 @@ def test_wrong_names_are_refused(windlass, ecs, refused):
         "InvalidParameterException",
         "AccountIDs mismatch",
     )
+    for operation, members in (
+        ("list_tasks", {"cluster": ""}),
+        ("describe_clusters", {"clusters": [""]}),
+        ("delete_cluster", {"cluster": ""}),
+        ("list_container_instances", {"cluster": ""}),
+        ("run_task", {"cluster": "", "taskDefinition": "some"}),
+        ("stop_task", {"task": ""}),
+        ("run_task", {"taskDefinition": ""}),
+        ("list_tags_for_resource", {"resourceArn": ""}),
+        ("deregister_container_instance", {"containerInstance": ""}),
+    ):
+        assert refused(operation, **members)[0] == "InvalidParameterException", operation
     elsewhere = windlass.arn("cluster/default").replace("us-east-1", "eu-west-1")
     assert refused("list_tasks", cluster=elsewhere)[0] == "InvalidParameterException"
     missing = ecs.describe_clusters(clusters=["nowhere"])

@@ -56,6 +56,35 @@ def test_dynamic_ports(tasks):
     assert len(seen) == 3
 
 
+def test_ports_are_published_where_the_operator_says(own, monkeypatch):
+    """On a laptop: for its user alone, and so it stays."""
+    up = own.up_command()
+    assert own.terminate() == 0
+    monkeypatch.setattr(own, "_up", lambda: [*up, "--publish-address", "127.0.0.1"])
+    own.start()
+    monkeypatch.setattr(own, "_up", lambda: up)
+    tasks = Tasks(own)
+    name = tasks.register(server("laptop", portMappings=[{"containerPort": 80}]))
+
+    def is_private(task):
+        record = tasks.running(task)
+        (binding,) = container(record, "main")["networkBindings"]
+        assert binding["bindIP"] == "127.0.0.1"
+        port = binding["hostPort"]
+        assert get(f"http://127.0.0.1:{port}/") == (200, "laptop\n")
+        gateway = own.subnet.replace("0.0/16", "0.1")
+        with pytest.raises(OSError):
+            socket.create_connection((gateway, port), timeout=2)
+
+    first = tasks.run(name)
+    is_private(first)
+    own.kill()
+    own.start()
+    is_private(first)
+    is_private(tasks.run(name))
+    tasks.finish()
+
+
 def test_a_port_is_reached_from_elsewhere_and_closed_with_its_task(windlass, tasks, host_port):
     ports = [{"containerPort": 80, "hostPort": host_port}]
     task = tasks.start(server("open", portMappings=ports))

@@ -269,12 +269,14 @@ def test_revisions_come_and_go(windlass, ecs, refused):
     families = ecs.list_task_definition_families(familyPrefix=family, status="ACTIVE")
     assert families["families"] == []
 
-    answer = ecs.delete_task_definitions(taskDefinitions=[*arns, f"{family}:77", "a b:1"])
+    foreign = arns[0].replace(arns[0].split(":")[4], "999999999999")
+    answer = ecs.delete_task_definitions(taskDefinitions=[*arns, f"{family}:77", "a b:1", foreign])
     assert {d["status"] for d in answer["taskDefinitions"]} == {"DELETE_IN_PROGRESS"}
     assert [d["taskDefinitionArn"] for d in answer["taskDefinitions"]] == arns
     reasons = [f["reason"] for f in answer["failures"]]
-    invalid, missing = sorted(reasons, key=lambda reason: "does not exist" in reason)
-    assert "identifier is invalid" in invalid and "does not exist" in missing
+    invalid, *missing = sorted(reasons, key=lambda reason: "does not exist" in reason)
+    assert "identifier is invalid" in invalid and len(missing) == 2
+    assert all("does not exist" in reason for reason in missing)
     # Revision numbers are not used again.
     made = ecs.register_task_definition(family=family, **definition())["taskDefinition"]
     assert made["revision"] == 5

@@ -102,13 +102,6 @@ def test_awsvpc_needs_a_network(refused, awsvpc):
     )
 
 
-def test_a_cluster_without_instances(refused, cluster, plain):
-    assert refused("run_task", cluster=cluster, taskDefinition=plain) == (
-        INVALID,
-        "No Container Instances were found in your cluster.",
-    )
-
-
 def test_required_members(windlass):
     for operation in ("RunTask", "StartTask", "StopTask", "DescribeTasks"):
         answer = windlass.raw(f"{TARGET}.{operation}", {})

@@ -100,7 +100,8 @@ impl Agent {
         network: Arc<dyn Driver>,
         images: Arc<dyn Images>,
     ) -> Result<Agent, Error> {
-        let node = machine::facts(&options.identity, options.share)?;
+        let mut node = machine::facts(&options.identity, options.share)?;
+        node.total.links = network.capacity();
         let ledger = Ledger::open(&options.run_dir)?;
         let own = [options.run_dir.as_path(), options.data_dir.as_path()];
         let cx = Arc::new(Context {

@@ -24,6 +24,8 @@ pub struct Identity {
     pub epoch: u128,
     /// Attributes of the operator's own.
     pub attributes: Vec<Attribute>,
+    /// Whether it joins clusters that need an instance by itself.
+    pub joins_on_demand: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +110,7 @@ pub fn facts(identity: &Identity, share: Share) -> Result<Node, Error> {
         // Looked at when a session begins, and from then on.
         ports_in_use: BTreeSet::new(),
         connection_changed_at: None,
+        joins_on_demand: identity.joins_on_demand,
     })
 }
 
@@ -165,6 +168,8 @@ fn resources(share: Share) -> Result<Resources, Error> {
         cpu_units,
         memory_mib: memory_mib.saturating_sub(reserve),
         ports,
+        // The agent asks its network.
+        links: 0,
     })
 }
 
@@ -232,6 +237,7 @@ mod tests {
             agent_version: "0".into(),
             epoch: 0,
             attributes: Vec::new(),
+            joins_on_demand: false,
         };
         let share = |cpu_overcommit| Share {
             cpu_overcommit,

@@ -16,7 +16,6 @@ use windlass_node::plan::Scope;
 const RANGE_FIRST: u16 = 32_768;
 const RANGE_LAST: u16 = 60_999;
 const RANGE_TRIES: u16 = 64;
-const ANY_ADDRESS: &str = "0.0.0.0";
 
 /// The namespace of a scope: found again by name after a crash.
 pub(crate) fn namespace(sandbox: &str, scope: Scope) -> String {
@@ -62,7 +61,8 @@ pub(crate) async fn create(
 pub(crate) fn host_bindings(definition: &ContainerDefinition) -> Vec<NetworkBinding> {
     let bind = |mapping: &PortDefinition| {
         let port = mapping.container_port?;
-        Some(binding(mapping.protocol, port, port, None))
+        let any = Ipv4Addr::UNSPECIFIED;
+        Some(binding(mapping.protocol, port, port, any, None))
     };
     definition.port_mappings.iter().filter_map(bind).collect()
 }
@@ -101,12 +101,12 @@ fn mappings_of(binding: &NetworkBinding, address: Ipv4Addr) -> Vec<PortMapping> 
     (0..=length)
         .map(|n| {
             let host = binding.host_port.saturating_add(n);
-            mapping(
-                binding.protocol,
-                host,
-                address,
-                binding.container_port.saturating_add(n),
-            )
+            let inside = binding.container_port.saturating_add(n);
+            PortMapping {
+                // As it was published: what is chosen since holds for what is published since.
+                host_address: binding.bind_ip.parse().ok(),
+                ..mapping(binding.protocol, host, address, inside)
+            }
         })
         .collect()
 }
@@ -135,7 +135,8 @@ async fn publish(
                 windlass_network::Protocol::Tcp => Protocol::Tcp,
                 windlass_network::Protocol::Udp => Protocol::Udp,
             };
-            binding(protocol, given.target.port(), given.host_port, None)
+            let ip = given.host_address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+            binding(protocol, given.target.port(), given.host_port, ip, None)
         }));
     }
     for definition in &definition.port_mappings {
@@ -170,9 +171,11 @@ async fn publish_range(
             })
             .collect();
         match network.publish(&wanted).await {
-            Ok(_) => {
+            Ok(given) => {
                 let end = Some((last, host.saturating_add(length)));
-                return Ok(binding(protocol, first, host, end));
+                let ip = given.first().and_then(|given| given.host_address);
+                let ip = ip.unwrap_or(Ipv4Addr::UNSPECIFIED);
+                return Ok(binding(protocol, first, host, ip, end));
             }
             Err(Error::PortInUse { port, .. }) if (host..=RANGE_LAST).contains(&port) => {
                 at = (port - RANGE_FIRST).saturating_add(1) % room;
@@ -215,10 +218,11 @@ fn binding(
     protocol: Protocol,
     port: u16,
     host: u16,
+    ip: Ipv4Addr,
     range_end: Option<(u16, u16)>,
 ) -> NetworkBinding {
     NetworkBinding {
-        bind_ip: ANY_ADDRESS.into(),
+        bind_ip: ip.to_string(),
         container_port: port,
         host_port: host,
         protocol,

@@ -69,5 +69,7 @@ pub const BACKUP_UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
 pub const KEYS_MAX: usize = 1_000;
 /// Items of one page of a list, and of one Describe call. Source: ECS API.
 pub const PAGE_MAX: usize = 100;
+/// Instances that UpdateContainerInstancesState takes. Source: Amazon ECS.
+pub const INSTANCES_PER_UPDATE_MAX: usize = 10;
 /// History entries of one answer.
 pub const HISTORY_MAX: usize = 1_000;

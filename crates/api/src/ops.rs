@@ -7,12 +7,15 @@ use crate::reject::api_error;
 use windlass_cluster::Answer;
 use windlass_model::arn::Scope;
 use windlass_model::command::{Command, Request as Ask};
+use windlass_model::id::Name;
 use windlass_wire::check::{self, Violation};
 use windlass_wire::{ApiError, ErrorCode, Operation, Request, decode, messages};
 
+mod container_instance;
 mod create_cluster;
 mod delete_cluster;
 mod delete_task_definitions;
+mod deregister_container_instance;
 mod deregister_task_definition;
 mod describe_clusters;
 mod describe_container_instances;
@@ -30,6 +33,7 @@ mod start_task;
 mod stop_task;
 mod tag_resource;
 mod untag_resource;
+mod update_container_instances_state;
 
 /// One verified call of an ECS operation.
 pub(crate) struct Call<'a> {
@@ -81,6 +85,23 @@ impl Call<'_> {
         };
         let answer = self.door.leader.ask(request).await;
         answer.map_err(|refused| api_error(self.scope(), refused))
+    }
+
+    /// What was read of a request about things in a cluster. While the cluster is not there, nothing
+    /// else is wrong with the request: ECS looks for it before it looks at a task.
+    pub(crate) async fn in_cluster<T>(
+        &self,
+        cluster: &Name,
+        read: Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        if read.is_err() {
+            self.ask(Command::DescribeContainerInstances {
+                cluster: cluster.clone(),
+                instances: Vec::new(),
+            })
+            .await?;
+        }
+        read
     }
 
     pub(crate) fn query(&self, what: String) -> Query<'_> {
@@ -135,6 +156,7 @@ built! {
     CreateCluster => create_cluster,
     DeleteCluster => delete_cluster,
     DeleteTaskDefinitions => delete_task_definitions,
+    DeregisterContainerInstance => deregister_container_instance,
     DeregisterTaskDefinition => deregister_task_definition,
     DescribeClusters => describe_clusters,
     DescribeContainerInstances => describe_container_instances,
@@ -152,4 +174,5 @@ built! {
     StopTask => stop_task,
     TagResource => tag_resource,
     UntagResource => untag_resource,
+    UpdateContainerInstancesState => update_container_instances_state,
 }

@@ -90,9 +90,10 @@ fn rejected(scope: &Scope, reject: Reject) -> ApiError {
             "The specified resource was not found.",
         ),
         Reject::ServiceNotFound(_) => messages::service::not_found(),
+        Reject::InstanceNotFound(id) => messages::container_instance::not_found(&id.to_string()),
+        Reject::InstanceHasTasks(_) => messages::container_instance::running_tasks(),
         Reject::NoTaskBeginsWith(_)
         | Reject::AmbiguousTask(_)
-        | Reject::InstanceNotFound(_)
         | Reject::NodeNotFound(_)
         | Reject::CapacityProviderNotFound(_)
         | Reject::CapacityProviderTwice(_)

@@ -97,6 +97,7 @@ pub(crate) async fn answer(
         "ListKeys" => keys::list(&call),
         "ListNodes" => nodes::list(&call).await,
         "PullImage" => images::pull(&call).await,
+        "RemoveNode" => nodes::remove(&call).await,
         "RemoveImage" => images::remove(&call).await,
         "RemoveKey" => keys::remove(&call).await,
         "StopEverything" => nodes::stop_everything(&call).await,

@@ -2,7 +2,7 @@
 
 mod up;
 
-pub use up::{DownArgs, Mirror, RestoreArgs, Subnet, UpArgs};
+pub use up::{DownArgs, Join, Mirror, RestoreArgs, Subnet, UpArgs};
 
 use crate::commands::backup::BackupArgs;
 use crate::commands::completion::CompletionArgs;

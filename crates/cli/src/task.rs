@@ -86,15 +86,17 @@ pub(crate) fn millis(member: Option<Timestamp>) -> Option<i64> {
     member.map(|time| time.0)
 }
 
-/// Where the task's ports are reached: `127.0.0.1:8080->80`, or the task's own address.
+/// Where the task's ports are open: `0.0.0.0:8080->80`, or the task's own address.
 ///
-/// `host` stands for ports that are bound on every address of the node.
-pub(crate) fn addresses(task: &Task, host: &str) -> Vec<String> {
+/// `host` stands for ports that are open on every address of the node, where one is wanted that can be
+/// connected to.
+pub(crate) fn addresses(task: &Task, host: Option<&str>) -> Vec<String> {
     let mut addresses = Vec::new();
     for container in task.containers.iter().flatten() {
         for binding in container.network_bindings.iter().flatten() {
             let ip = match text(&binding.bind_ip) {
-                "" | "0.0.0.0" | "::" => host,
+                "" => host.unwrap_or("0.0.0.0"),
+                any @ ("0.0.0.0" | "::") => host.unwrap_or(any),
                 ip => ip,
             };
             let ip = if ip.contains(':') {
@@ -150,7 +152,10 @@ mod tests {
             "127.0.0.1:1-2->3-4",
             "10.88.0.7",
         ];
-        assert_eq!(addresses(&task, "127.0.0.1"), expected);
-        assert_eq!(addresses(&task, "::1")[0], "[::1]:8080->80");
+        assert_eq!(addresses(&task, Some("127.0.0.1")), expected);
+        assert_eq!(addresses(&task, Some("::1"))[0], "[::1]:8080->80");
+        let open = addresses(&task, None);
+        assert_eq!(open[..2], ["0.0.0.0:8080->80", "10.0.0.5:53->53/udp"]);
+        assert_eq!(open[2], "[::]:1-2->3-4");
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::decision::Answer;
 use crate::draft::Draft;
+use crate::join;
 use crate::launch;
 use crate::limits::DUE_PER_STEP_MAX;
 use crate::reject::Reject;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use windlass_model::cluster::{Cluster, ClusterStatus};
 use windlass_model::command::CreateCluster;
 use windlass_model::history::Event;
-use windlass_model::id::{InstanceId, Name, TaskId};
+use windlass_model::id::{Name, TaskId};
 use windlass_model::row::{Key, Row};
 
 pub(crate) fn decide(
@@ -57,16 +58,10 @@ fn forget(draft: &mut Draft, name: &Name) -> bool {
     let tasks = draft.state.index.cluster_tasks.get(name);
     let tasks = tasks.into_iter().flat_map(|tasks| &tasks.unwanted);
     let tasks: Vec<TaskId> = tasks.copied().take(DUE_PER_STEP_MAX).collect();
-    let instances = draft.state.instances.values();
-    let instances = instances.filter(|instance| instance.cluster == *name);
-    let ids = instances.map(|instance| instance.id);
-    let instances: Vec<InstanceId> = ids.take(DUE_PER_STEP_MAX).collect();
     for task in &tasks {
         draft.remove(Key::TaskState(*task));
         draft.remove(Key::TaskSpec(*task));
     }
-    for instance in &instances {
-        draft.remove(Key::Instance(*instance));
-    }
-    !(tasks.is_empty() && instances.is_empty())
+    let instances = join::forget(draft, name);
+    instances || !tasks.is_empty()
 }

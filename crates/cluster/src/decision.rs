@@ -88,6 +88,12 @@ pub enum Answer {
         found: Vec<InstanceView>,
         missing: Vec<InstanceId>,
     },
+    /// What UpdateContainerInstancesState did, and what was deregistered before.
+    UpdatedInstances {
+        found: Vec<InstanceView>,
+        missing: Vec<InstanceId>,
+        inactive: Vec<InstanceId>,
+    },
     InstanceIds {
         instances: Vec<InstanceId>,
         more: bool,

@@ -154,11 +154,13 @@ impl Index {
             Side::In => {
                 used.cpu_units = used.cpu_units.saturating_add(held.cpu_units);
                 used.memory_mib = used.memory_mib.saturating_add(held.memory_mib);
+                used.links = used.links.saturating_add(held.links);
                 used.ports.extend(held.ports.iter().copied());
             }
             Side::Out => {
                 used.cpu_units = used.cpu_units.saturating_sub(held.cpu_units);
                 used.memory_mib = used.memory_mib.saturating_sub(held.memory_mib);
+                used.links = used.links.saturating_sub(held.links);
                 held.ports.iter().for_each(|port| {
                     used.ports.remove(port);
                 });

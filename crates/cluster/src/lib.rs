@@ -23,6 +23,7 @@ mod decision;
 mod draft;
 mod due;
 mod index;
+mod join;
 mod launch;
 mod limits;
 mod new_task;
@@ -39,6 +40,7 @@ mod add_node;
 mod create_cluster;
 mod delete_cluster;
 mod delete_task_definitions;
+mod deregister_container_instance;
 mod deregister_task_definition;
 mod describe_clusters;
 mod describe_container_instances;
@@ -46,6 +48,7 @@ mod describe_task_definition;
 mod describe_tasks;
 mod find_task;
 mod heartbeat;
+mod join_at_start;
 mod list_clusters;
 mod list_container_instances;
 mod list_nodes;
@@ -65,6 +68,7 @@ mod stop_task;
 mod tag_resource;
 mod unassigned;
 mod untag_resource;
+mod update_container_instances_state;
 
 pub use census::Census;
 pub use decision::{Answer, Decision, DeleteFailure, Effect};
@@ -122,10 +126,19 @@ fn decide(draft: &mut Draft, command: &Command, by: &str) -> Result<Answer, Reje
             describe_container_instances::read(draft.state, cluster, instances)
         }
         Command::ListContainerInstances(list) => list_container_instances::read(draft.state, list),
+        Command::DeregisterContainerInstance(deregister) => {
+            deregister_container_instance::decide(draft, deregister, by)
+        }
+        Command::UpdateContainerInstancesState {
+            cluster,
+            instances,
+            status,
+        } => update_container_instances_state::decide(draft, cluster, instances, *status, by),
         Command::Tag { resource, tags } => tag_resource::decide(draft, resource, tags),
         Command::Untag { resource, keys } => untag_resource::decide(draft, resource, keys),
         Command::ListTags(resource) => list_tags_for_resource::read(draft.state, resource),
         Command::AddNode { node, cluster } => add_node::decide(draft, *node, cluster, by),
+        Command::JoinAtStart { node, cluster } => join_at_start::decide(draft, *node, cluster, by),
         Command::ListNodes => Ok(list_nodes::read(draft.state)),
         Command::FindTask(prefix) => find_task::read(draft.state, prefix),
         Command::NodeConnected(node) => Ok(node_connected::decide(draft, node)),

@@ -324,6 +324,11 @@ fn reserved(template: &Template, given: &TaskOverrides) -> Resources {
         sums.ports
             .extend(ports.flat_map(|mapping| host_ports(template.network(), mapping)));
     }
+    sums.links = match template.network() {
+        NetworkMode::Awsvpc => 1,
+        NetworkMode::Bridge => u64::try_from(template.containers.len()).unwrap_or(u64::MAX),
+        NetworkMode::Host | NetworkMode::None => 0,
+    };
     if let Some(cpu) = given.cpu.or(template.cpu) {
         sums.cpu_units = u64::from(cpu);
     }

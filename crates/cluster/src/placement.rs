@@ -204,6 +204,13 @@ fn shortage(place: &Candidate, need: &Resources) -> Option<Refusal> {
             free: memory,
         });
     }
+    let links = place.free_links();
+    if links < need.links {
+        return Some(Refusal::Links {
+            need: need.links,
+            free: links,
+        });
+    }
     need.ports
         .iter()
         .find(|port| !place.port_is_free(port))
@@ -228,7 +235,9 @@ pub(crate) fn sort_for_reading<T>(refused: &mut [T], refusal: impl Fn(&T) -> &Re
     // Refusals are ordered from resources, which may come free, to states, which someone must
     // change; within a kind the roomiest comes first.
     refused.sort_by_key(|item| match refusal(item) {
-        Refusal::Cpu { free, .. } | Refusal::Memory { free, .. } => (0u8, Reverse(*free)),
+        Refusal::Cpu { free, .. } | Refusal::Memory { free, .. } | Refusal::Links { free, .. } => {
+            (0u8, Reverse(*free))
+        }
         Refusal::Port(_) => (1, Reverse(0)),
         Refusal::Constraint(_) | Refusal::Attribute(_) => (2, Reverse(0)),
         _ => (3, Reverse(0)),

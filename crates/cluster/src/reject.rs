@@ -38,6 +38,8 @@ pub enum Reject {
     AmbiguousTask(String),
     #[error("container instance {0} does not exist in this cluster")]
     InstanceNotFound(InstanceId),
+    #[error("container instance {0} still has tasks: stop them, or force it")]
+    InstanceHasTasks(InstanceId),
     #[error("node {0} has never connected: start its agent first")]
     NodeNotFound(NodeId),
     #[error("service {0} does not exist in this cluster")]

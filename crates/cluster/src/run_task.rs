@@ -4,6 +4,7 @@
 
 use crate::decision::Answer;
 use crate::draft::Draft;
+use crate::join;
 use crate::launch::{self, Provided};
 use crate::limits::{REFUSALS_ANSWERED_MAX, REFUSALS_KEPT_MAX};
 use crate::new_task::{Place, Plan};
@@ -44,20 +45,20 @@ pub(crate) fn decide(draft: &mut Draft, run: &RunTask, by: &str) -> Result<Answe
     if !fargate && run.platform_version.is_some() {
         return Err(Reject::PlatformVersionNotAllowed);
     }
-    if !fargate
-        && !draft
+    let mut needs = plan.needs(launch);
+    if !fargate {
+        needs.constraints = constraints(run, &plan)?;
+        join::on_demand(draft, &cluster.name, by);
+        if !draft
             .state
             .index
             .cluster_instances
             .contains_key(&cluster.name)
-    {
-        return Err(Reject::NoInstances {
-            cluster: cluster.name.clone(),
-        });
-    }
-    let mut needs = plan.needs(launch);
-    if !fargate {
-        needs.constraints = constraints(run, &plan)?;
+        {
+            return Err(Reject::NoInstances {
+                cluster: cluster.name.clone(),
+            });
+        }
     }
 
     let mut tasks = Vec::new();

@@ -167,11 +167,12 @@ impl State {
         tasks: impl IntoIterator<Item = &'a TaskId>,
         wrong: &mut Vec<String>,
     ) {
-        let (mut cpu, mut memory) = (0u64, 0u64);
+        let (mut cpu, mut memory, mut links) = (0u64, 0u64, 0u64);
         let mut ports: BTreeMap<HostPort, TaskId> = BTreeMap::new();
         for spec in tasks.into_iter().filter_map(|id| self.specs.get(id)) {
             cpu = cpu.saturating_add(spec.reserved.cpu_units);
             memory = memory.saturating_add(spec.reserved.memory_mib);
+            links = links.saturating_add(spec.reserved.links);
             for port in &spec.reserved.ports {
                 let reserved = node.total.ports.contains(port);
                 if ports.insert(*port, spec.id).is_some() || reserved {
@@ -179,9 +180,10 @@ impl State {
                 }
             }
         }
-        if cpu > node.total.cpu_units || memory > node.total.memory_mib {
+        let total = &node.total;
+        if cpu > total.cpu_units || memory > total.memory_mib || links > total.links {
             wrong.push(format!(
-                "node {} is oversubscribed: {cpu} cpu, {memory} MiB",
+                "node {} is oversubscribed: {cpu} cpu, {memory} MiB, {links} links",
                 node.id
             ));
         }

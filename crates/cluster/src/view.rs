@@ -148,6 +148,7 @@ impl State {
         if let Some(ledger) = self.index.ledgers.get(&node.id) {
             remaining.cpu_units = remaining.cpu_units.saturating_sub(ledger.used.cpu_units);
             remaining.memory_mib = remaining.memory_mib.saturating_sub(ledger.used.memory_mib);
+            remaining.links = remaining.links.saturating_sub(ledger.used.links);
             remaining.ports.extend(ledger.used.ports.iter().copied());
         }
         remaining

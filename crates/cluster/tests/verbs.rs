@@ -4,6 +4,8 @@
 mod core;
 #[path = "verbs/deleted_clusters.rs"]
 mod deleted_clusters;
+#[path = "verbs/memberships.rs"]
+mod memberships;
 #[path = "fixture/nouns.rs"]
 mod nouns;
 #[path = "verbs/nouns_and_tags.rs"]

@@ -47,6 +47,13 @@ pub enum Command {
         instances: Vec<InstanceId>,
     },
     ListContainerInstances(ListContainerInstances),
+    DeregisterContainerInstance(DeregisterContainerInstance),
+    /// At most ten; ACTIVE or DRAINING.
+    UpdateContainerInstancesState {
+        cluster: Name,
+        instances: Vec<InstanceId>,
+        status: InstanceStatus,
+    },
     Tag {
         resource: Resource,
         tags: Vec<Tag>,
@@ -58,6 +65,11 @@ pub enum Command {
     ListTags(Resource),
     /// Windlass's own: nodes and their memberships.
     AddNode {
+        node: NodeId,
+        cluster: Name,
+    },
+    /// The same at a start of the node, which brings no membership back that somebody ended.
+    JoinAtStart {
         node: NodeId,
         cluster: Name,
     },
@@ -96,6 +108,7 @@ impl Command {
                 | Command::StartTask(_)
                 | Command::Tag { .. }
                 | Command::AddNode { .. }
+                | Command::JoinAtStart { .. }
         )
     }
 }
@@ -215,6 +228,14 @@ pub struct ListContainerInstances {
     /// In the cluster query language.
     pub filter: Option<String>,
     pub page: Page,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeregisterContainerInstance {
+    pub cluster: Name,
+    pub instance: InstanceId,
+    /// Though tasks run on it.
+    pub force: bool,
 }
 
 /// One observation and whose it is.

@@ -3,6 +3,7 @@
 
 use crate::definition::DefinitionKey;
 use crate::id::{InstanceId, Millis, NodeId};
+use crate::instance::InstanceStatus;
 use crate::placement::Refused;
 use crate::status::{ContainerStatus, Health, TaskStatus};
 use crate::stop::{ContainerReason, Stop};
@@ -107,5 +108,40 @@ pub enum Event {
         container: String,
         #[n(1)]
         lines: Vec<String>,
+    },
+    /// A node became a container instance of a cluster.
+    #[n(12)]
+    Joined {
+        #[n(0)]
+        node: NodeId,
+        #[n(1)]
+        instance: InstanceId,
+        /// By itself, because a task was to be placed there.
+        #[n(2)]
+        on_demand: bool,
+        #[n(3)]
+        by: String,
+    },
+    /// A container instance is none any more.
+    #[n(13)]
+    Left {
+        #[n(0)]
+        node: NodeId,
+        #[n(1)]
+        instance: InstanceId,
+        #[n(2)]
+        by: String,
+        /// Of its tasks that run on.
+        #[n(3)]
+        tasks: u32,
+    },
+    #[n(14)]
+    InstanceStatus {
+        #[n(0)]
+        instance: InstanceId,
+        #[n(1)]
+        to: InstanceStatus,
+        #[n(2)]
+        by: String,
     },
 }

@@ -42,6 +42,11 @@ pub struct Node {
     /// When `connected` last changed; the control plane writes it.
     #[n(11)]
     pub connection_changed_at: Option<Millis>,
+    /// Whether it joins a cluster by itself when a task is to be placed there and the cluster has no
+    /// instance: `up --join on-demand`.
+    #[n(12)]
+    #[cbor(default)]
+    pub joins_on_demand: bool,
 }
 
 impl Node {
@@ -73,6 +78,10 @@ pub struct Instance {
     /// Attributes put by users, on top of the node's.
     #[n(7)]
     pub attributes: Vec<Attribute>,
+    /// The node joined by itself: deleting the cluster takes the instance along.
+    #[n(8)]
+    #[cbor(default)]
+    pub on_demand: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -84,6 +93,17 @@ pub enum InstanceStatus {
     Draining,
     #[n(2)]
     Inactive,
+}
+
+impl InstanceStatus {
+    /// As ECS writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            InstanceStatus::Active => "ACTIVE",
+            InstanceStatus::Draining => "DRAINING",
+            InstanceStatus::Inactive => "INACTIVE",
+        }
+    }
 }
 
 /// A capability or property of an instance; a name alone is enough.

@@ -77,6 +77,14 @@ pub enum Refusal {
     Unsupported(#[n(0)] String),
     #[n(9)]
     Missing,
+    /// Network interfaces, of which each has an address of the node's range.
+    #[n(10)]
+    Links {
+        #[n(0)]
+        need: u64,
+        #[n(1)]
+        free: u64,
+    },
 }
 
 /// One instance's refusal.

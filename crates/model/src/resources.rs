@@ -23,6 +23,10 @@ pub struct Resources {
     /// Static host ports held (of a node: reserved or in use).
     #[n(2)]
     pub ports: BTreeSet<HostPort>,
+    /// Network interfaces: one a task in network mode awsvpc, one a container in bridge mode.
+    #[n(3)]
+    #[cbor(default)]
+    pub links: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]

@@ -47,6 +47,7 @@ fn resources() -> Resources {
         cpu_units: 256,
         memory_mib: 512,
         ports: ports.into(),
+        links: 0,
     }
 }
 
@@ -159,6 +160,7 @@ fn node() -> Node {
         isolation: "namespaces".into(),
         ports_in_use: Default::default(),
         connection_changed_at: None,
+        joins_on_demand: false,
     }
 }
 

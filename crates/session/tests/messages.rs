@@ -141,6 +141,7 @@ fn node() -> Node {
         isolation: String::new(),
         ports_in_use: Default::default(),
         connection_changed_at: None,
+        joins_on_demand: false,
     }
 }
 

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use windlass_model::arn::Scope;
@@ -40,6 +40,9 @@ pub(crate) struct Installation {
     /// Where the API serves when nothing else is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Where tasks' ports are published when nothing else is said; on all addresses without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) publish_address: Option<Ipv4Addr>,
     /// Whether a start got as far as serving. Until then account and region may still be chosen.
     #[serde(default = "always")]
     pub(crate) served: bool,
@@ -81,6 +84,14 @@ pub(crate) struct Wanted<'a> {
     pub(crate) reader: Option<(u32, u32)>,
 }
 
+/// What a start used, and later ones do when nothing else is said.
+pub(crate) struct Used<'a> {
+    pub(crate) subnet: &'a str,
+    pub(crate) listen: SocketAddr,
+    /// When it was chosen.
+    pub(crate) publish_address: Option<Ipv4Addr>,
+}
+
 /// The account that ARNs show when none was chosen.
 const ACCOUNT_ID: &str = "000000000000";
 const REGION: &str = "us-east-1";
@@ -114,6 +125,7 @@ impl Installation {
             node_id,
             subnet: None,
             listen: None,
+            publish_address: None,
             served: false,
             term: first_term(),
         };
@@ -133,16 +145,18 @@ impl Installation {
     }
 
     /// It serves: the next start uses the same identity and addresses.
-    pub(crate) fn remember(&mut self, data: &Path, subnet: &str, listen: SocketAddr) -> Result<()> {
-        let same =
-            self.served && self.subnet.as_deref() == Some(subnet) && self.listen == Some(listen);
-        if same {
-            return Ok(());
-        }
+    pub(crate) fn remember(&mut self, data: &Path, used: &Used<'_>) -> Result<()> {
+        let before = (self.served, self.subnet.clone(), self.listen);
+        let published = self.publish_address;
         self.served = true;
-        self.subnet = Some(subnet.to_owned());
-        self.listen = Some(listen);
-        self.write(data)
+        self.subnet = Some(used.subnet.to_owned());
+        self.listen = Some(used.listen);
+        self.publish_address = used.publish_address.or(published);
+        let after = (self.served, self.subnet.clone(), self.listen);
+        match before == after && published == self.publish_address {
+            true => Ok(()),
+            false => self.write(data),
+        }
     }
 
     pub(crate) fn write(&self, data: &Path) -> Result<()> {
@@ -156,6 +170,7 @@ impl Installation {
             node_id: NodeId(rand::random()).to_string(),
             subnet: None,
             listen: None,
+            publish_address: None,
             ..self.clone()
         }
     }
@@ -368,8 +383,16 @@ mod tests {
         };
         let mut made = Installation::open(dir.path(), &wanted).unwrap();
         let listen = "127.0.0.1:7737".parse().unwrap();
-        made.remember(dir.path(), "10.77.0.0/16", listen).unwrap();
+        let used = |publish_address| Used {
+            subnet: "10.77.0.0/16",
+            listen,
+            publish_address,
+        };
+        let loopback = Some(Ipv4Addr::LOCALHOST);
+        made.remember(dir.path(), &used(loopback)).unwrap();
+        made.remember(dir.path(), &used(None)).unwrap();
         let again = Installation::open(dir.path(), &NOTHING).unwrap();
+        assert_eq!(again.publish_address, loopback, "it stays as it was chosen");
         assert_eq!((&made.id, &made.node_id), (&again.id, &again.node_id));
         assert_eq!(again.scope().region, "eu-west-1");
         let other = Wanted {

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 use windlass_agent::AllowedPath;
-use windlass_cli::args::UpArgs;
+use windlass_cli::args::{Join, UpArgs};
 use windlass_cli::{Args, Environment, Verb};
 use windlass_image::Mirrors;
 
@@ -120,6 +120,8 @@ fn up_options(data: &std::path::Path, args: &UpArgs) -> Result<up::Options> {
             subnet: args.subnet.map(|subnet| subnet.to_string()),
             cpu_overcommit: args.cpu_overcommit,
             reserve_memory_mib: args.reserve_memory.map(u64::from),
+            publish_address: args.publish_address,
+            joins_on_demand: args.join == Join::OnDemand,
             mirrors: Mirrors::parse(mirrors.iter().map(String::as_str))?,
             allowed_host_paths: allowed.collect(),
             ..plane::Choices::new(data)

@@ -4,6 +4,7 @@
 use crate::installation::Installation;
 use crate::run_folder;
 use anyhow::{Context, Result, anyhow, bail};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -56,6 +57,10 @@ pub(crate) struct Choices {
     pub(crate) allowed_host_paths: Vec<AllowedPath>,
     /// An address under which published ports are reached from elsewhere.
     pub(crate) address: String,
+    /// Where tasks' ports are published; as at the last start when nobody chose.
+    pub(crate) publish_address: Option<Ipv4Addr>,
+    /// Whether this machine joins clusters that have no instance by itself.
+    pub(crate) joins_on_demand: bool,
 }
 
 impl Choices {
@@ -69,6 +74,8 @@ impl Choices {
             mirrors: Mirrors::default(),
             allowed_host_paths: Vec::new(),
             address: String::from("127.0.0.1"),
+            publish_address: None,
+            joins_on_demand: false,
         }
     }
 }
@@ -169,7 +176,7 @@ impl Plane {
             let name = Name::new(cluster).with_context(|| format!("cluster {cluster}"))?;
             self.ask(Command::CreateCluster(new_cluster(name.clone())))
                 .await?;
-            self.ask(Command::AddNode {
+            self.ask(Command::JoinAtStart {
                 node: self.node,
                 cluster: name,
             })
@@ -329,13 +336,13 @@ async fn open_network(
         .clone()
         .or_else(|| installation.subnet.clone());
     if let Some(subnet) = chosen {
-        let network = try_network(installation, run_dir, &subnet).await?;
+        let network = try_network(installation, choices, run_dir, &subnet).await?;
         let network = network.context("opening the tasks' network")?;
         return Ok((network, subnet));
     }
     let mut refused = None;
     for subnet in SUBNETS {
-        match try_network(installation, run_dir, subnet).await? {
+        match try_network(installation, choices, run_dir, subnet).await? {
             Ok(network) => return Ok((network, subnet.to_owned())),
             Err(err @ windlass_network::Error::SubnetOverlap { .. }) => refused = Some(err),
             Err(err) => return Err(err).context("opening the tasks' network"),
@@ -349,6 +356,7 @@ async fn open_network(
 /// The outer error is about the settings, the inner one about the range.
 async fn try_network(
     installation: &Installation,
+    choices: &Choices,
     run_dir: &Path,
     subnet: &str,
 ) -> Result<windlass_network::Result<Network>> {
@@ -356,6 +364,7 @@ async fn try_network(
     let mut options =
         windlass_network::Options::new(id, run_dir.join("network"), subnet.parse::<Subnet>()?);
     options.spares = SPARE_NETWORKS;
+    options.publish_address = choices.publish_address.or(installation.publish_address);
     let cgroup = installation.cgroup();
     options.relay = Some(relay::Starter(Arc::new(move |listener| {
         embedded::spawn_role(Path::new(OWN_PROGRAM), "relay", &cgroup, &listener)
@@ -385,6 +394,7 @@ fn agent_options(
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             epoch,
             attributes: Vec::new(),
+            joins_on_demand: choices.joins_on_demand,
         },
         region: installation.region.clone(),
         run_dir,

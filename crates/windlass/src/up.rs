@@ -1,7 +1,7 @@
 //! `windlass up`: control plane and node of one machine, in one process.
 
 use crate::data_folder::make_private;
-use crate::installation::{Credentials, Endpoint, Installation, Wanted, page_key};
+use crate::installation::{Credentials, Endpoint, Installation, Used, Wanted, page_key};
 use crate::keys;
 use crate::listener;
 use crate::local::LocalMachine;
@@ -12,7 +12,7 @@ use crate::traces::remove_traces;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -38,7 +38,7 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: Options) -> Result<()> {
     let data = options.choices.data.clone();
     refuse_second(&data)?;
-    let (listener, listen) = prepare(&data, options.listen).await?;
+    let (listener, listen) = prepare(&data, &options).await?;
     survive_pressure();
     raise_open_files();
     let wanted = Wanted {
@@ -51,7 +51,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let address = listener.local_addr()?;
     let mut plane = Plane::open(&installation, &options.choices).await?;
     plane.join(&options.clusters).await?;
-    installation.remember(&data, &plane.subnet, listen)?;
+    installation.remember(&data, &used(&plane, &options, listen))?;
     let upload_dir = data.join("uploads");
     clear(&upload_dir)?;
     let (stop, stopped) = watch::channel(false);
@@ -111,9 +111,15 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 
 /// Takes the address that is chosen, or that of the last start, and looks whether the machine can
 /// run tasks. Returns the listener, and where it was asked to listen.
-async fn prepare(data: &Path, chosen: Option<SocketAddr>) -> Result<(TcpListener, SocketAddr)> {
+async fn prepare(data: &Path, options: &Options) -> Result<(TcpListener, SocketAddr)> {
+    if let Some(address) = options.choices.publish_address {
+        check_own(address)?;
+    }
     let known = Installation::find(data)?;
-    let listen = match chosen.or(known.as_ref().and_then(|known| known.listen)) {
+    let listen = match options
+        .listen
+        .or(known.as_ref().and_then(|known| known.listen))
+    {
         Some(listen) => listen,
         None => windlass_cli::LISTEN_DEFAULT.parse()?,
     };
@@ -121,6 +127,27 @@ async fn prepare(data: &Path, chosen: Option<SocketAddr>) -> Result<(TcpListener
     let is_new = known.is_none_or(|known| !known.served);
     preflight::check(data, is_new, listener.as_ref().err())?;
     Ok((listener?, listen))
+}
+
+/// What the next start goes by.
+fn used<'a>(plane: &'a Plane, options: &Options, listen: SocketAddr) -> Used<'a> {
+    Used {
+        subnet: &plane.subnet,
+        listen,
+        publish_address: options.choices.publish_address,
+    }
+}
+
+/// Whether ports can be published on an address.
+fn check_own(address: Ipv4Addr) -> Result<()> {
+    std::net::UdpSocket::bind((address, 0))
+        .map(drop)
+        .with_context(|| {
+            format!(
+                "--publish-address {address}: it must be an address of this machine, or 0.0.0.0 for \
+                 all of them"
+            )
+        })
 }
 
 /// When the machine runs out of memory, the kernel ends tasks before what manages them. Containers

@@ -36,10 +36,9 @@ fn what_is_not_given_has_its_default() {
     assert!(!run.task.enable_execute_command && !run.task.propagate_definition_tags);
     assert_eq!((run.task.group, run.task.started_by), (None, None));
     // Empty texts are as good as absent: the console and some SDKs send them.
-    let empty = json!({ "taskDefinition": "app", "cluster": "", "group": "", "startedBy": "",
+    let empty = json!({ "taskDefinition": "app", "group": "", "startedBy": "",
                         "clientToken": "", "referenceId": "", "platformVersion": "" });
     let run = read(&empty).unwrap();
-    assert_eq!(run.task.cluster.as_str(), "default");
     assert_eq!((run.task.group, run.client_token), (None, None));
     assert_eq!((run.task.reference_id, run.platform_version), (None, None));
 }
@@ -171,14 +170,19 @@ fn a_start_names_its_instances() {
     let given = json!({ "taskDefinition": "app", "containerInstances": [id] });
     let (start, missing) = read_start(&given).unwrap();
     assert_eq!((start.instances.len(), missing), (1, vec![]));
-    // Ids of the old form, and those of another cluster, are nobody's here.
     let arn = |rest: &str| format!("arn:aws:ecs:us-east-1:000000000000:container-instance/{rest}");
+    // Ids of the old form are nobody's here.
     let old = "a".repeat(36);
-    let elsewhere = arn(&format!("other/{id}"));
-    let given = json!({ "taskDefinition": "app", "containerInstances": [old, elsewhere] });
+    let given = json!({ "taskDefinition": "app", "containerInstances": [old] });
     let (start, missing) = read_start(&given).unwrap();
     assert_eq!(start.instances, []);
-    assert_eq!(missing, [arn(&format!("default/{old}")), elsewhere]);
+    assert_eq!(missing, [arn(&format!("default/{old}"))]);
+    let elsewhere = arn(&format!("other/{id}"));
+    let given = json!({ "taskDefinition": "app", "containerInstances": [elsewhere] });
+    assert_eq!(
+        read_start(&given).unwrap_err().message,
+        "Invalid identifier: Identifier is for cluster other. Your cluster is default"
+    );
     let given = json!({ "taskDefinition": "app", "containerInstances": [id],
                         "startedBy": "s".repeat(37) });
     assert_eq!(

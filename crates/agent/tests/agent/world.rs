@@ -60,6 +60,7 @@ impl World {
             agent_version: "0".into(),
             epoch: 0,
             attributes: Vec::new(),
+            joins_on_demand: false,
         };
         let options = Options {
             identity,

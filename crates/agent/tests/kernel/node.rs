@@ -82,6 +82,7 @@ impl Machine {
             agent_version: "0".into(),
             epoch: 0,
             attributes: Vec::new(),
+            joins_on_demand: false,
         };
         let options = Options {
             identity,

@@ -46,6 +46,9 @@ pub(super) async fn call(
     for given in given {
         match identifier::definition(call.scope(), &given) {
             Ok(DefinitionRef::Exact(key)) => keys.push((given, key)),
+            Err(_) if identifier::is_definition_elsewhere(call.scope(), &given) => {
+                failures.push(failure(given, NOT_FOUND));
+            }
             Ok(DefinitionRef::Latest(_)) | Err(_) => failures.push(failure(given, INVALID)),
         }
     }

@@ -34,7 +34,8 @@ pub(super) async fn call(
     let mut failures = Vec::new();
     let mut tasks = Vec::new();
     for given in given {
-        match identifier::task(call.scope(), &cluster, &given)? {
+        let read = identifier::task(call.scope(), &cluster, &given);
+        match call.in_cluster(&cluster, read).await? {
             Some(task) => tasks.push(task),
             None if given.starts_with("arn:") => failures.push(missing_failure(given)),
             None => {

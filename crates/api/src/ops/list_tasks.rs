@@ -15,13 +15,16 @@ pub(super) async fn call(
 ) -> Result<ListTasksResponse, ApiError> {
     let request = input.checked(ErrorCode::InvalidParameter)?;
     let cluster = identifier::cluster(call.scope(), request.cluster.as_deref())?;
-    let instance = match request.container_instance.filter(|given| !given.is_empty()) {
+    let instance = match request.container_instance {
         None => None,
-        Some(given) => Some(
-            identifier::instance(call.scope(), &cluster, &given)?.ok_or_else(|| {
-                ApiError::invalid_parameter("The container instance does not exist.")
-            })?,
-        ),
+        Some(given) => {
+            let read = identifier::instance(call.scope(), &cluster, &given).and_then(|id| {
+                id.ok_or_else(|| {
+                    ApiError::invalid_parameter("The container instance does not exist.")
+                })
+            });
+            Some(call.in_cluster(&cluster, read).await?)
+        }
     };
     let desired = desired(request.desired_status)?;
     // No task has this launch type: an empty list, as of every filter that nothing passes.

@@ -9,7 +9,7 @@ use windlass_model::command::Command;
 use windlass_model::id::Name;
 use windlass_model::placement::{Refusal, Refused};
 use windlass_model::task::Launch;
-use windlass_wire::convert::{self, fargate_refusal_reason, refusal_reason};
+use windlass_wire::convert::{self, fargate_refusal_reason, identifier, refusal_reason};
 use windlass_wire::ops::run_task::{RunTaskRequest, RunTaskResponse};
 use windlass_wire::shapes::failure::Failure;
 use windlass_wire::shapes::task::Task;
@@ -23,9 +23,10 @@ pub(super) async fn call(
     tracing::debug!(target: "timing", "call verified and read");
     let (mut request, net) = input.split();
     let fingerprint = fingerprint(&mut request)?;
-    let run = convert::run_task(call.scope(), request, fingerprint)?;
+    let cluster = identifier::cluster(call.scope(), request.cluster.as_deref())?;
+    let read = convert::run_task(call.scope(), request, fingerprint);
+    let run = call.in_cluster(&cluster, read).await?;
     net.refuse(ErrorCode::InvalidParameter)?;
-    let cluster = run.task.cluster.clone();
     let answer = call.ask(Command::RunTask(Box::new(run))).await?;
     let (tasks, failures) = started(call.scope(), &cluster, &answer)?;
     Ok(RunTaskResponse {
@@ -95,6 +96,10 @@ fn detail(refusal: &Refusal) -> Option<String> {
              share processors"
         )),
         Refusal::Memory { need, free } => Some(format!("needs {need} MiB, {free} are free")),
+        Refusal::Links { need, free } => Some(format!(
+            "needs {need} network interfaces, {free} are free; a larger range, \
+             `windlass up --subnet`, gives room for more"
+        )),
         Refusal::Port(port) => Some(format!("host port {} is in use", port.port)),
         Refusal::Attribute(name) => Some(format!("the instance does not have attribute {name}")),
         Refusal::Constraint(expression) => Some(format!("does not meet: {expression}")),

@@ -16,8 +16,9 @@ pub(super) async fn call(
     let request = input.checked(ErrorCode::InvalidParameter)?;
     let cluster = identifier::cluster(call.scope(), request.cluster.as_deref())?;
     let given = request.task.unwrap_or_default();
-    let task =
-        identifier::task(call.scope(), &cluster, &given)?.ok_or_else(messages::task::not_found)?;
+    let read = identifier::task(call.scope(), &cluster, &given)
+        .and_then(|id| id.ok_or_else(messages::task::not_found));
+    let task = call.in_cluster(&cluster, read).await?;
     let reason = request
         .reason
         .filter(|reason| !reason.is_empty())

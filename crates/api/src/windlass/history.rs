@@ -167,9 +167,49 @@ fn event(event: &Event) -> Value {
         Event::NodeDisconnected { node } => {
             json!({ "event": "nodeDisconnected", "node": node.to_string() })
         }
+        Event::Joined { .. } | Event::Left { .. } | Event::InstanceStatus { .. } => {
+            membership(event)
+        }
         Event::LastLines { container, lines } => {
             json!({ "event": "lastLines", "container": container, "lines": lines })
         }
+    }
+}
+
+/// What became of a node's membership in a cluster.
+fn membership(event: &Event) -> Value {
+    match event {
+        Event::Joined {
+            node,
+            instance,
+            on_demand,
+            by,
+        } => json!({
+            "event": "joined",
+            "node": node.to_string(),
+            "containerInstance": instance.to_string(),
+            "onDemand": on_demand,
+            "by": by,
+        }),
+        Event::Left {
+            node,
+            instance,
+            by,
+            tasks,
+        } => json!({
+            "event": "left",
+            "node": node.to_string(),
+            "containerInstance": instance.to_string(),
+            "by": by,
+            "tasks": tasks,
+        }),
+        Event::InstanceStatus { instance, to, by } => json!({
+            "event": "instanceStatus",
+            "containerInstance": instance.to_string(),
+            "to": to.as_str(),
+            "by": by,
+        }),
+        _ => Value::Null,
     }
 }
 

@@ -34,12 +34,20 @@ pub struct UpArgs {
     /// Clusters beside `default` in which this machine is a container instance, separated by commas.
     #[arg(long = "cluster", value_name = "NAME", value_delimiter = ',')]
     pub clusters: Vec<String>,
+    /// When this machine becomes a container instance of other clusters: when a task is to be placed in
+    /// one that has none, or only by `--cluster` and `windlass nodes add`, as in Amazon ECS.
+    #[arg(long, value_name = "WHEN", default_value = "on-demand")]
+    pub join: Join,
     /// Promise the processors so many times over.
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = overcommit)]
     pub cpu_overcommit: f64,
     /// Network of awsvpc tasks, e.g. 10.88.0.0/16; one that is free is chosen otherwise.
     #[arg(long, value_name = "CIDR")]
     pub subnet: Option<Subnet>,
+    /// This machine's address on which tasks' ports are published, kept for later starts: with
+    /// 127.0.0.1 nobody else reaches them, with 0.0.0.0 everybody [default: 0.0.0.0].
+    #[arg(long, value_name = "ADDR")]
+    pub publish_address: Option<Ipv4Addr>,
     /// Pull what is of the first registry from the second; may be given for several registries.
     #[arg(long = "registry-mirror", value_name = "HOST=HOST")]
     pub registry_mirrors: Vec<Mirror>,
@@ -76,6 +84,12 @@ impl FromStr for AllowedPath {
             false => Err("a path begins with / and has no \"..\", as in /var/run:ro".to_owned()),
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Join {
+    OnDemand,
+    Explicit,
 }
 
 const DOWN_EXAMPLES: &str = "\

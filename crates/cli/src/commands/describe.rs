@@ -122,7 +122,7 @@ fn show_task(
                     .map(|it| it.as_str().to_owned())
                     .unwrap_or_default(),
             ),
-            ("addresses", task::addresses(task, host).join(", ")),
+            ("addresses", task::addresses(task, Some(host)).join(", ")),
             ("cpu", text(&task.cpu).to_owned()),
             (
                 "memory",

@@ -140,12 +140,51 @@ fn list(entries: &[Entry]) -> Table {
     table
 }
 
+/// What became of a node's membership in a cluster.
+fn membership(entry: &Entry) -> String {
+    let text = |name| entry.text(name);
+    match entry.event.as_str() {
+        "joined" => match entry.members.get("onDemand").and_then(Value::as_bool) {
+            Some(true) => format!(
+                "node {} joined by itself, as container instance {}: the cluster had none",
+                short(text("node")),
+                short(text("containerInstance"))
+            ),
+            _ => format!(
+                "node {} joined as container instance {}, by {}",
+                short(text("node")),
+                short(text("containerInstance")),
+                text("by")
+            ),
+        },
+        "left" => {
+            let tasks = match entry.number("tasks").unwrap_or(0) {
+                0 => String::new(),
+                1 => ", and its task runs on".to_owned(),
+                many => format!(", and its {many} tasks run on"),
+            };
+            format!(
+                "container instance {} deregistered by {}{tasks}",
+                short(text("containerInstance")),
+                text("by")
+            )
+        }
+        _ => format!(
+            "container instance {} set to {} by {}",
+            short(text("containerInstance")),
+            text("to"),
+            text("by")
+        ),
+    }
+}
+
 /// What an entry says, in one line.
 pub(crate) fn sentence(entry: &Entry) -> String {
     let text = |name| entry.text(name);
     match entry.event.as_str() {
         "created" => format!("created by {}", text("by")),
         "deleted" => format!("deleted by {}", text("by")),
+        "joined" | "left" | "instanceStatus" => membership(entry),
         "placed" => format!(
             "placed on node {} ({} of {} fitted)",
             short(text("node")),

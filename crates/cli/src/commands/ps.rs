@@ -66,7 +66,7 @@ pub(crate) async fn run(args: PsArgs, context: &mut Context<'_>) -> Result<(), F
                 });
             }
             let now = jiff::Timestamp::now().as_millisecond();
-            let table = list(&tasks, client.host(), now);
+            let table = list(&tasks, now);
             context.out.lines(&table.render(context.out.colour))
         }
     }
@@ -123,7 +123,7 @@ async fn tasks_of(
     ))
 }
 
-fn list(tasks: &[Task], host: &str, now_ms: i64) -> Table {
+fn list(tasks: &[Task], now_ms: i64) -> Table {
     let ids: BTreeSet<&str> = tasks.iter().map(task::id).collect();
     let mut table = Table::new(&[
         "TASK",
@@ -152,7 +152,7 @@ fn list(tasks: &[Task], host: &str, now_ms: i64) -> Table {
                 .as_ref()
                 .map(|it| it.as_str().to_owned())
                 .unwrap_or_default(),
-            addresses(task, host),
+            addresses(task),
             age.unwrap_or_default(),
             exit_codes(task),
             reason(task),
@@ -161,11 +161,11 @@ fn list(tasks: &[Task], host: &str, now_ms: i64) -> Table {
     table
 }
 
-/// Ports are free again when a task has stopped.
-fn addresses(task: &Task, host: &str) -> String {
+/// As they are open. Ports are free again when a task has stopped.
+fn addresses(task: &Task) -> String {
     match task::is_stopped(task) {
         true => String::new(),
-        false => task::addresses(task, host).join(","),
+        false => task::addresses(task, None).join(","),
     }
 }
 
@@ -228,11 +228,11 @@ mod tests {
         ]);
         let tasks: Vec<Task> = serde_json::from_value(tasks).unwrap();
         assert_eq!(
-            list(&tasks, "127.0.0.1", 1_090_000).render(false),
+            list(&tasks, 1_090_000).render(false),
             [
-                "TASK       CLUSTER  DEFINITION  STATUS   HEALTH   LAUNCH   ADDRESSES           AGE  EXIT       REASON",
-                "3f2a0000a  default  web:3       RUNNING  HEALTHY  EC2      127.0.0.1:8080->80  90s  -          -",
-                "3f2a0000b  default  job:1       STOPPED  -        FARGATE  -                   90s  a=137,b=0  Essential container in task exited; OutOfMemoryError: killed",
+                "TASK       CLUSTER  DEFINITION  STATUS   HEALTH   LAUNCH   ADDRESSES         AGE  EXIT       REASON",
+                "3f2a0000a  default  web:3       RUNNING  HEALTHY  EC2      0.0.0.0:8080->80  90s  -          -",
+                "3f2a0000b  default  job:1       STOPPED  -        FARGATE  -                 90s  a=137,b=0  Essential container in task exited; OutOfMemoryError: killed",
             ]
         );
     }

@@ -54,6 +54,11 @@ impl<'a> Candidate<'a> {
         self.node.total.memory_mib.saturating_sub(used)
     }
 
+    pub(crate) fn free_links(&self) -> u64 {
+        let used = self.ledger.map_or(0, |ledger| ledger.used.links);
+        self.node.total.links.saturating_sub(used)
+    }
+
     pub(crate) fn port_is_free(&self, port: &HostPort) -> bool {
         !self.node.total.ports.contains(port)
             && !self.node.ports_in_use.contains(port)

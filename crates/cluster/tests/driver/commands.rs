@@ -3,9 +3,12 @@
 use crate::nouns;
 use crate::random::Random;
 use windlass_cluster::State;
-use windlass_model::command::{Command, ListTasks, Page, Resource, StartTask, StopTask};
+use windlass_model::command::{
+    Command, DeregisterContainerInstance, ListTasks, Page, Resource, StartTask, StopTask,
+};
 use windlass_model::definition::{DefinitionKey, DefinitionRef};
 use windlass_model::id::{InstanceId, NodeId, TaskId};
+use windlass_model::instance::InstanceStatus;
 use windlass_model::placement::{
     BinpackField, PlacementConstraint, PlacementStrategy, SpreadField,
 };
@@ -20,7 +23,7 @@ const FAMILIES: [&str; 4] = ["small", "large", "port", "fargate"];
 
 pub(crate) fn any(random: &mut Random, state: &State, nodes: usize) -> Command {
     let cluster = *random.pick(&CLUSTERS);
-    match random.below(25) {
+    match random.below(28) {
         0 => nouns::create_cluster(cluster),
         1 if random.one_in(4) => Command::DeleteCluster(nouns::name(cluster)),
         1 | 2 => register(random),
@@ -61,6 +64,23 @@ pub(crate) fn any(random: &mut Random, state: &State, nodes: usize) -> Command {
                     port: 8080,
                 })
                 .collect(),
+        },
+        24 => Command::JoinAtStart {
+            node: NodeId(random.below(nodes + 1) as u128),
+            cluster: nouns::name(cluster),
+        },
+        25 => Command::DeregisterContainerInstance(DeregisterContainerInstance {
+            cluster: nouns::name(cluster),
+            instance: instance(random, state),
+            force: random.one_in(2),
+        }),
+        26 => Command::UpdateContainerInstancesState {
+            cluster: nouns::name(cluster),
+            instances: vec![instance(random, state)],
+            status: match random.one_in(3) {
+                true => InstanceStatus::Draining,
+                false => InstanceStatus::Active,
+            },
         },
         _ => Command::NodeDisconnected(NodeId(random.below(nodes + 1) as u128)),
     }
@@ -120,6 +140,15 @@ fn start(random: &mut Random, state: &State, cluster: &str) -> Command {
     instances.push(InstanceId(random.below(9) as u128));
     let task = nouns::new_task(cluster, "small");
     Command::StartTask(Box::new(StartTask { task, instances }))
+}
+
+fn instance(random: &mut Random, state: &State) -> InstanceId {
+    let ids = state.rows().into_iter().filter_map(|row| match row {
+        Row::Instance(instance) => Some(instance.id),
+        _ => None,
+    });
+    let ids: Vec<InstanceId> = ids.chain([InstanceId(7)]).collect();
+    *random.pick(&ids)
 }
 
 fn some_task(random: &mut Random, state: &State) -> TaskId {

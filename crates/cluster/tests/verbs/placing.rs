@@ -753,3 +753,46 @@ fn one_node_in_two_clusters_has_one_set_of_resources() {
         }]
     );
 }
+
+#[test]
+fn a_node_takes_as_many_interfaces_as_its_network_has() {
+    let mut core = Core::empty();
+    core.ok(nouns::create_cluster("default"));
+    let mut node = nouns::node(0, 1);
+    node.total.links = 3;
+    core.ok(Command::NodeConnected(Box::new(node)));
+    core.ok(Command::AddNode {
+        node: NodeId(0),
+        cluster: name("default"),
+    });
+    let two = |family: &str, mode| {
+        let mut template = template(family, 1, 1);
+        template.containers.push(nouns::container("second", 1, 1));
+        template.network_mode = Some(mode);
+        template
+    };
+    core.register(two("bridge", NetworkMode::Bridge));
+    core.register(two("awsvpc", NetworkMode::Awsvpc));
+    core.register(two("host", NetworkMode::Host));
+    let in_vpc = || {
+        let mut run = run("default", "awsvpc", 1);
+        run.task.network = subnets();
+        run
+    };
+    // One for each container in bridge mode, one for the task in awsvpc, none with the host's own.
+    assert_eq!(core.run(run("default", "bridge", 1)).len(), 1);
+    let refusal = Refusal::Links { need: 2, free: 1 };
+    assert_eq!(core.refused(run("default", "bridge", 1)), [refusal]);
+    let last = core.run(in_vpc());
+    assert_eq!(last.len(), 1);
+    let refusal = Refusal::Links { need: 1, free: 0 };
+    assert_eq!(core.refused(in_vpc()), [refusal]);
+    assert_eq!(core.run(run("default", "host", 1)).len(), 1);
+    let Answer::Nodes(nodes) = core.answer(Command::ListNodes) else {
+        panic!()
+    };
+    assert_eq!(nodes[0].remaining.links, 0);
+    let id = last[0].spec.id;
+    core.report(seen(id, 1, TaskStatus::Stopped, ContainerStatus::Stopped));
+    assert_eq!(core.run(in_vpc()).len(), 1, "its room is free again");
+}

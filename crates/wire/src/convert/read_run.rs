@@ -130,10 +130,9 @@ pub fn start_task(
         return Err(messages::container_instance::none_named());
     }
     if named.len() > limits::INSTANCES_PER_START_MAX {
-        return Err(ApiError::invalid_parameter(format!(
-            "Container Instances cannot be greater than {}.",
-            limits::INSTANCES_PER_START_MAX
-        )));
+        return Err(messages::container_instance::too_many(
+            limits::INSTANCES_PER_START_MAX,
+        ));
     }
     refuse_volumes(given.volume_configurations)?;
     let mut instances = Vec::new();
@@ -141,8 +140,7 @@ pub fn start_task(
     for given in named {
         match identifier::instance(scope, &cluster, &given)? {
             Some(instance) => instances.push(instance),
-            None if given.starts_with("arn:") => missing.push(given),
-            None => missing.push(scope.arn(&format!("container-instance/{cluster}/{given}"))),
+            None => missing.push(identifier::instance_arn(scope, &cluster, given)),
         }
     }
     let start = StartTask {

@@ -7,7 +7,7 @@ use crate::shapes::attribute::Attribute;
 use crate::shapes::container_instance as wire;
 use windlass_model::arn::Scope;
 use windlass_model::id::Millis;
-use windlass_model::instance::{Instance, InstanceStatus, Node};
+use windlass_model::instance::{Instance, Node};
 use windlass_model::resources::{Protocol, Resources};
 use wire::InstanceHealthCheckState as State;
 
@@ -49,14 +49,7 @@ pub fn show_instance(
         }),
         remaining_resources: Some(resources(parts.remaining)),
         registered_resources: Some(resources(&node.total)),
-        status: Some(
-            match instance.status {
-                InstanceStatus::Active => "ACTIVE",
-                InstanceStatus::Draining => "DRAINING",
-                InstanceStatus::Inactive => "INACTIVE",
-            }
-            .into(),
-        ),
+        status: Some(instance.status.as_str().into()),
         agent_connected: Some(node.connected),
         running_tasks_count: Some(int(parts.running_tasks)),
         pending_tasks_count: Some(int(parts.pending_tasks)),

@@ -69,6 +69,8 @@ pub fn refusal_reason(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Cpu { .. } => String::from("RESOURCE:CPU"),
         Refusal::Memory { .. } => String::from("RESOURCE:MEMORY"),
+        // ECS counts the interfaces of an instance so.
+        Refusal::Links { .. } => String::from("RESOURCE:ENI"),
         Refusal::Port(_) => String::from("RESOURCE:PORTS"),
         Refusal::Attribute(_) => String::from("ATTRIBUTE"),
         Refusal::Constraint(_) => String::from("MemberOf placement constraint unsatisfied."),

@@ -35,3 +35,7 @@ pub fn contains_tasks() -> ApiError {
         "The Cluster cannot be deleted while Tasks are active.",
     )
 }
+
+pub fn blank() -> ApiError {
+    error(ErrorCode::InvalidParameter, "Cluster can not be blank.")
+}

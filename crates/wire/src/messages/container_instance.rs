@@ -14,3 +14,39 @@ pub fn none_in_cluster() -> ApiError {
 pub fn none_named() -> ApiError {
     error(ErrorCode::Client, "Container Instances cannot be empty.")
 }
+
+pub fn too_many(max: usize) -> ApiError {
+    error(
+        ErrorCode::InvalidParameter,
+        format!("Container Instances cannot be greater than {max}."),
+    )
+}
+
+pub fn id_length() -> ApiError {
+    error(
+        ErrorCode::InvalidParameter,
+        "containerInstanceId length should be one of [32,36]",
+    )
+}
+
+/// Where one is to be changed: Describe answers a failure.
+pub fn not_found(id: &str) -> ApiError {
+    error(
+        ErrorCode::InvalidParameter,
+        format!("Referenced container instance {id} not found."),
+    )
+}
+
+pub fn running_tasks() -> ApiError {
+    error(
+        ErrorCode::InvalidParameter,
+        "Found running tasks on the instance.",
+    )
+}
+
+pub fn status_unknown() -> ApiError {
+    error(
+        ErrorCode::InvalidParameter,
+        "Container instance status should be one of [ACTIVE, DRAINING]",
+    )
+}
