@@ -76,7 +76,7 @@ pub(crate) async fn measure(rounds: usize, node: &Node) -> Result<()> {
 }
 
 /// The bytes of one signed request.
-fn request(node: &Node, operation: &str, body: &Value) -> Vec<u8> {
+pub(crate) fn request(node: &Node, operation: &str, body: &Value) -> Vec<u8> {
     let target = format!("AmazonEC2ContainerServiceV20141113.{operation}");
     let body = body.to_string().into_bytes();
     let mut text = String::from("POST / HTTP/1.1\r\n");
@@ -122,7 +122,7 @@ async fn drive(
 }
 
 /// Reads one answer to its end; it must be a success.
-async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<()> {
+pub(crate) async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<()> {
     buffer.clear();
     loop {
         if stream.read_buf(buffer).await? == 0 {

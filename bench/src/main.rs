@@ -3,11 +3,13 @@
 //!
 //! - [`starts`]: RunTask call to the container's first word; [`phases`]: where that time goes
 //! - [`rate`]: tasks per second; [`memory`]: idle and per task
+//! - [`attacks`]: signed calls while strangers do their worst
 //! - [`load`]: requests per second; [`recovery`]: after `kill -9`
 //!
 //! Absolute figures hold for the machine and its load, which are printed; the ratio to the peer is
 //! what to compare. Needs root. Leaves nothing on the machine.
 
+mod attacks;
 mod client;
 mod docker;
 mod figures;
@@ -43,7 +45,7 @@ struct Args {
     /// Starts of a case in a round.
     #[arg(long, default_value_t = 20)]
     starts: usize,
-    /// Only these: starts, phases, rate, memory, load, recovery.
+    /// Only these: starts, phases, rate, memory, load, recovery; attacks runs when it is named.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -107,6 +109,10 @@ async fn main() -> Result<()> {
         if wanted("recovery") {
             recovery::measure(args.rounds, &mut node, shape, "  and after that load").await?;
         }
+    }
+    // Three minutes, and no figure to compare: only when it is asked for.
+    if args.only.iter().any(|only| only == "attacks") {
+        attacks::measure(&node).await?;
     }
     node.down()?;
     if wanted("phases") {
