@@ -421,3 +421,46 @@ fn any_bit(load: Expression, bits: u32) -> [Expression; 3] {
         },
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateway_of_every_part_is_matched_and_no_task() {
+        for (range, gateways, others) in [
+            (
+                "10.77.0.0/16",
+                &[[10, 77, 0, 1], [10, 77, 4, 1], [10, 77, 255, 1]][..],
+                &[[10, 77, 0, 2], [10, 77, 1, 0], [10, 78, 0, 1]][..],
+            ),
+            (
+                "10.77.0.16/28",
+                &[[10, 77, 0, 17]],
+                &[[10, 77, 0, 1], [10, 77, 0, 18]],
+            ),
+        ] {
+            let scope = Scope {
+                installation: "test".parse().expect("valid"),
+                subnet: range.parse().expect("valid"),
+                metadata_port: None,
+                guard_forwarding: false,
+            };
+            let matcher = any_gateway(&scope);
+            let [
+                _,
+                Expression::And { mask, .. },
+                Expression::Equal { value, .. },
+            ] = &matcher[..]
+            else {
+                panic!("{matcher:?}")
+            };
+            let matches = |address: [u8; 4]| {
+                let masked = address.iter().zip(mask).map(|(byte, mask)| byte & mask);
+                masked.eq(value.iter().copied())
+            };
+            assert!(gateways.iter().all(|gateway| matches(*gateway)), "{range}");
+            assert!(!others.iter().any(|other| matches(*other)), "{range}");
+        }
+    }
+}

@@ -75,13 +75,6 @@ fn reachable(neighbour: &std::path::Path, first: &Task, last: &Task) {
         // Names are asked for at the first bridge's address, whichever the asker's is.
         let names = SocketAddr::from(([10, 77, 0, 1], 53));
         within(from, move || TcpStream::connect(names)).expect("the forwarder listens");
-        let own = asker.attached.gateway;
-        let file = asker.path.display();
-        sh(&format!("nsenter --net={file} ping -q -c 1 -W 15 {own}"));
-        assert!(
-            closed(from, (own, 8080)),
-            "nothing of the host is open there"
-        );
     }
     ask(Some(neighbour), ([192, 0, 2, 2], 8080)).expect("by its published port");
     ask(Some(&first.path), ([192, 0, 2, 2], 8080)).expect("by its published port");
