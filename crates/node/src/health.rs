@@ -7,8 +7,10 @@
 //! ```
 //! Failures within the start period do not count; a success does at once, and ends the period.
 //! Source: ECS API, `HealthCheck`; Docker's order of probes: the first comes one interval after
-//! the start, the next one interval after the last ended.
+//! the start, the next one interval after the last ended. Within the start period, while nothing is
+//! known yet, that interval is [`START_INTERVAL_MS`], as in Docker 26.1.5 and later.
 
+use crate::limits::START_INTERVAL_MS;
 use minicbor::{Decode, Encode};
 use windlass_model::container::HealthCheck;
 use windlass_model::id::Millis;
@@ -42,7 +44,18 @@ impl HealthState {
             return None;
         }
         let from = self.probed_at.unwrap_or(run_started_at);
-        Some(from.plus_ms(i64::from(check.interval_s) * 1_000))
+        let pause = if self.is_starting(check, run_started_at, from) {
+            START_INTERVAL_MS
+        } else {
+            i64::from(check.interval_s) * 1_000
+        };
+        Some(from.plus_ms(pause))
+    }
+
+    /// Nothing is known yet, and the start period still ran at `at`.
+    fn is_starting(&self, check: &HealthCheck, run_started_at: Millis, at: Millis) -> bool {
+        let start_period_ms = i64::from(check.start_period_s.unwrap_or(0)) * 1_000;
+        self.status.is_none() && at.since(run_started_at) < start_period_ms
     }
 
     /// Counts the result of a probe that ended at `now`.
@@ -62,8 +75,7 @@ impl HealthState {
             self.status = Some(Health::Healthy);
             return;
         }
-        let start_period_ms = i64::from(check.start_period_s.unwrap_or(0)) * 1_000;
-        if self.status.is_none() && now.since(run_started_at) < start_period_ms {
+        if self.is_starting(check, run_started_at, now) {
             return;
         }
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
@@ -102,13 +114,15 @@ mod tests {
         }
     }
 
-    /// One letter a probe, 10 s apart: `s`uccess or `f`ailure; the answer is the status after it.
-    fn run(check: &HealthCheck, probes: &str) -> String {
+    /// One letter a probe: `s`uccess or `f`ailure; the answer is each one's second and the status
+    /// after it.
+    fn run(check: &HealthCheck, probes: &str) -> (Vec<i64>, String) {
         let mut state = HealthState::default();
-        let mut now = Millis(0);
+        let (mut now, mut seconds) = (Millis(0), Vec::new());
         let mut shown = String::new();
         for probe in probes.chars() {
             now = state.due(Some(check), Millis(0)).unwrap();
+            seconds.push(now.0 / 1_000);
             state.count(check, Millis(0), probe == 's', String::new(), now);
             shown.push_str(match state.status() {
                 Health::Unknown => "?",
@@ -116,8 +130,7 @@ mod tests {
                 Health::Unhealthy => "U",
             });
         }
-        assert_eq!(now.0, 10_000 * probes.len() as i64);
-        shown
+        (seconds, shown)
     }
 
     #[test]
@@ -126,17 +139,42 @@ mod tests {
             (3, None, "ffff", "??UU"),
             (3, None, "sffs", "HHHH"),
             (3, None, "sfffs", "HHHUH"),
-            (2, Some(35), "fffff", "????U"),
+            (2, Some(18), "fffff", "????U"),
             // A success within the start period ends it: later failures count.
             (1, Some(300), "sf", "HU"),
             (1, Some(15), "fs", "?H"),
         ] {
-            assert_eq!(
-                run(&check(retries, start_period), probes),
-                shown,
-                "{probes}"
-            );
+            let (_, statuses) = run(&check(retries, start_period), probes);
+            assert_eq!(statuses, shown, "{probes}");
         }
+    }
+
+    #[test]
+    fn probes_come_sooner_until_something_is_known() {
+        for (start_period, probes, seconds) in [
+            (None, "ffs", vec![10, 20, 30]),
+            (Some(0), "ff", vec![10, 20]),
+            // A container that is up early is known to be so early.
+            (Some(300), "ffsff", vec![5, 10, 15, 25, 35]),
+            // The start period ends between two probes.
+            (Some(12), "fffff", vec![5, 10, 15, 25, 35]),
+            // At its very end it is over.
+            (Some(10), "ffff", vec![5, 10, 20, 30]),
+        ] {
+            let (times, _) = run(&check(3, start_period), probes);
+            assert_eq!(times, seconds, "{start_period:?} {probes}");
+        }
+    }
+
+    #[test]
+    fn a_new_run_has_a_start_period_of_its_own() {
+        let check = check(3, Some(60));
+        let mut state = HealthState::default();
+        state.count(&check, Millis(0), true, String::new(), Millis(5_000));
+        assert_eq!(state.due(Some(&check), Millis(0)), Some(Millis(15_000)));
+        state.restart();
+        let again = Millis(20_000);
+        assert_eq!(state.due(Some(&check), again), Some(Millis(25_000)));
     }
 
     #[test]

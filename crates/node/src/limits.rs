@@ -15,3 +15,7 @@ pub const RESTART_ATTEMPT_PERIOD_S: u32 = 300;
 pub const NOTES_MAX: usize = 16;
 /// Exit code of a container that can never start because of a dependency. Source: ECS agent.
 pub const NEVER_STARTED_EXIT_CODE: i32 = 143;
+
+/// Pause between health probes within the start period, milliseconds.
+/// Source: Docker, `--health-start-interval`, whose default it is.
+pub const START_INTERVAL_MS: i64 = 5_000;
