@@ -40,6 +40,65 @@ pub(super) fn linux_parameters(
     })
 }
 
+/// Mount options of a tmpfs. Source: ECS API, `Tmpfs`, `mountOptions`.
+const TMPFS_OPTIONS: [&str; 33] = [
+    "defaults",
+    "ro",
+    "rw",
+    "suid",
+    "nosuid",
+    "dev",
+    "nodev",
+    "exec",
+    "noexec",
+    "sync",
+    "async",
+    "dirsync",
+    "remount",
+    "mand",
+    "nomand",
+    "atime",
+    "noatime",
+    "diratime",
+    "nodiratime",
+    "bind",
+    "rbind",
+    "unbindable",
+    "runbindable",
+    "private",
+    "rprivate",
+    "shared",
+    "rshared",
+    "slave",
+    "rslave",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "nostrictatime",
+];
+
+/// Those with a value.
+const TMPFS_SETTINGS: [&str; 6] = ["mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"];
+
+/// One text may hold several, as mount(8) takes them: the container engine gets them joined.
+fn tmpfs_options(
+    container: &Name,
+    given: Option<Vec<String>>,
+) -> Result<Option<Vec<String>>, ApiError> {
+    let known = |option: &str| match option.split_once('=') {
+        Some((key, _)) => TMPFS_SETTINGS.contains(&key),
+        None => TMPFS_OPTIONS.contains(&option) || TMPFS_SETTINGS.contains(&option),
+    };
+    let options = list(given);
+    let mut single = options.iter().flatten().flat_map(|text| text.split(','));
+    match single.find(|option| !known(option)) {
+        None => Ok(options),
+        Some(option) => Err(ApiError::client(format!(
+            "Container '{container}': '{option}' is not a valid mount option of a tmpfs."
+        ))),
+    }
+}
+
 fn tmpfs(container: &Name, given: linux::Tmpfs) -> Result<Tmpfs, ApiError> {
     let size_mib = amount(container, "tmpfs size", given.size)?.filter(|size| *size > 0);
     Ok(Tmpfs {
@@ -49,7 +108,7 @@ fn tmpfs(container: &Name, given: linux::Tmpfs) -> Result<Tmpfs, ApiError> {
                 "Container '{container}': a tmpfs needs a size above 0 MiB."
             ))
         })?,
-        mount_options: list(given.mount_options),
+        mount_options: tmpfs_options(container, given.mount_options)?,
     })
 }
 
