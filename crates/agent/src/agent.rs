@@ -1,5 +1,6 @@
 //! The agent of one node: finds what runs, takes assignments, keeps a worker for each task.
 
+use crate::base_layer;
 use crate::clock::Clock;
 use crate::executor::{millis, remove_folders};
 use crate::host_path::{AllowedPath, Policy};
@@ -51,6 +52,8 @@ pub enum Error {
     Machine(#[from] machine::Error),
     #[error("open the ledger of this node's tasks")]
     Ledger(#[from] ledger::Error),
+    #[error("make the layer that every image lies on, in the data folder")]
+    BaseLayer(#[source] std::io::Error),
     #[error("find the containers that run already")]
     Runtime(#[from] windlass_runtime::Error),
 }
@@ -74,6 +77,8 @@ pub(crate) struct Context {
     pub(crate) ledger: Ledger,
     pub(crate) logs: Logs,
     pub(crate) policy: Policy,
+    /// See [`base_layer`].
+    pub(crate) base_layer: PathBuf,
     pub(crate) reporter: Reporter,
     pub(crate) clock: Clock,
     pub(crate) open_files_max: u64,
@@ -104,7 +109,9 @@ impl Agent {
         node.total.links = network.capacity();
         let ledger = Ledger::open(&options.run_dir)?;
         let own = [options.run_dir.as_path(), options.data_dir.as_path()];
+        let base_layer = base_layer::prepare(&options.data_dir).map_err(Error::BaseLayer)?;
         let cx = Arc::new(Context {
+            base_layer,
             policy: Policy::new(&own, &options.allowed_host_paths),
             logs: Logs::new(&options.data_dir),
             node,
@@ -244,6 +251,7 @@ impl Agent {
                 oom: c.oom.map(evidence),
                 at: millis(c.exited_at_ms.unwrap_or(c.started_at_ms)),
                 last_lines: self.cx.logs.last_lines(task, name),
+                fault: c.fault.clone(),
             }),
         };
         template

@@ -5,8 +5,7 @@
 //! is dropped silently.
 
 use crate::limits::*;
-use crate::reason;
-use std::collections::BTreeMap;
+use crate::{environment, reason};
 use windlass_image::ImageConfig;
 use windlass_model::capability::bare;
 use windlass_model::container::{ContainerDefinition, KeyValue, LinuxParameters};
@@ -33,6 +32,8 @@ pub struct Source<'a> {
     pub region: &'a str,
     /// What this process may give at most; a default above it would fail every start.
     pub open_files_max: u64,
+    /// Variables of the containers it links to.
+    pub links: &'a [(String, String)],
 }
 
 /// What was made for the container.
@@ -205,11 +206,8 @@ fn process(source: Source<'_>, hostname: &str) -> Result<Process, ContainerReaso
     let linux = definition.linux_parameters.as_ref();
     Ok(Process {
         args: args(source)?,
-        env: environment(source, hostname),
-        cwd: filled(&definition.working_directory)
-            .or(Some(&source.image.working_dir).filter(|cwd| !cwd.is_empty()))
-            .cloned()
-            .unwrap_or_else(|| "/".into()),
+        env: environment::environment(source, hostname),
+        cwd: working_directory(source)?,
         user: filled(&definition.user)
             .or(source.image.user.as_ref())
             .cloned()
@@ -227,7 +225,23 @@ fn process(source: Source<'_>, hostname: &str) -> Result<Process, ContainerReaso
     })
 }
 
-/// Entry point and command. An entry point of the definition's takes the image's command away.
+/// Source: Docker, which takes an absolute path alone.
+fn working_directory(source: Source<'_>) -> Result<String, ContainerReason> {
+    match filled(&source.definition.working_directory) {
+        Some(relative) if !relative.starts_with('/') => Err(reason::of(
+            ReasonName::CannotCreateContainerError,
+            format!(
+                "the working directory '{relative}' is invalid, it needs to be an absolute path"
+            ),
+        )),
+        Some(absolute) => Ok(absolute.clone()),
+        None if source.image.working_dir.is_empty() => Ok("/".into()),
+        None => Ok(source.image.working_dir.clone()),
+    }
+}
+
+/// Entry point and command. An entry point of the definition's takes the image's command away, and
+/// one of a single empty word takes the entry point itself away. Source: Docker.
 fn args(source: Source<'_>) -> Result<Vec<String>, ContainerReason> {
     let given = |list: &Option<Vec<String>>| list.clone().filter(|words| !words.is_empty());
     let changed = override_of(source.task, source.definition);
@@ -240,6 +254,9 @@ fn args(source: Source<'_>) -> Result<Vec<String>, ContainerReason> {
         None => source.image.cmd.clone(),
     };
     let mut args = entry_point.unwrap_or_else(|| source.image.entrypoint.clone());
+    if args == [""] {
+        args.clear();
+    }
     args.extend(command.unwrap_or(image_command));
     if args.is_empty() {
         return Err(reason::of(
@@ -248,62 +265,6 @@ fn args(source: Source<'_>) -> Result<Vec<String>, ContainerReason> {
         ));
     }
     Ok(args)
-}
-
-/// Image, then definition, then overrides; a name keeps its first place and its last value. What
-/// AWS's programs look for comes last, where none of these has it.
-fn environment(source: Source<'_>, hostname: &str) -> Vec<String> {
-    let overrides = override_of(source.task, source.definition)
-        .and_then(|o| o.environment.as_deref())
-        .unwrap_or_default();
-    let own = source.definition.environment.iter().chain(overrides);
-    let own = own.map(|pair| (pair.name.as_str(), pair.value.as_str()));
-    let image = source
-        .image
-        .env
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()));
-    let mut order: Vec<&str> = Vec::new();
-    let mut values: BTreeMap<&str, &str> = BTreeMap::new();
-    for (name, value) in std::iter::once(("HOSTNAME", hostname))
-        .chain(image)
-        .chain(own)
-    {
-        if values.insert(name, value).is_none() {
-            order.push(name);
-        }
-    }
-    for (name, value) in aws_environment(source, &values) {
-        order.push(name);
-        values.insert(name, value);
-    }
-    let value = |name| values.get(name).copied().unwrap_or_default();
-    order
-        .into_iter()
-        .map(|name| format!("{name}={}", value(name)))
-        .collect()
-}
-
-/// Source: ECS agent, which gives the region under both names or neither; the environment's name is
-/// the control plane's.
-fn aws_environment<'a>(
-    source: Source<'a>,
-    given: &BTreeMap<&str, &str>,
-) -> Vec<(&'static str, &'a str)> {
-    const REGION: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
-    const PLACE: &str = "AWS_EXECUTION_ENV";
-    let mut added = Vec::new();
-    if !REGION.iter().any(|name| given.contains_key(name)) {
-        added.extend(REGION.map(|name| (name, source.region)));
-    }
-    let place = match source.task.launch {
-        Launch::Ec2 => Some("AWS_ECS_EC2"),
-        Launch::Fargate => Some("AWS_ECS_FARGATE"),
-        Launch::External => None,
-    };
-    let place = place.filter(|_| !given.contains_key(PLACE));
-    added.extend(place.map(|place| (PLACE, place)));
-    added
 }
 
 /// Adding wins over dropping, as container engines have it; `ALL` stands for every one.
@@ -401,7 +362,7 @@ fn shares(cpu_units: u32) -> u64 {
     u64::from(cpu_units).clamp(CPU_SHARES_MIN, CPU_SHARES_MAX)
 }
 
-fn override_of<'a>(
+pub(crate) fn override_of<'a>(
     task: &'a TaskSpec,
     definition: &ContainerDefinition,
 ) -> Option<&'a ContainerOverride> {

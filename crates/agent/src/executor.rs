@@ -2,12 +2,12 @@
 //! crash.
 
 use crate::agent::Context;
-use crate::container_spec::{self, Source};
 use crate::images::Content;
 use crate::ledger::{NetworkRecord, Record};
 use crate::limits::*;
-use crate::prepare::{hostname, make_folders, prepare};
-use crate::{reason, task_network};
+use crate::prepare::{self, make_folders, prepare};
+use crate::{container_spec, reason, task_network};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -55,10 +55,13 @@ impl From<Event> for Outcome {
 }
 
 /// An action with what it needs; the record is a snapshot.
+#[derive(Clone)]
 pub(crate) struct Job {
     pub(crate) action: Action,
     pub(crate) record: Arc<Record>,
     pub(crate) content: Option<Arc<Content>>,
+    /// Of the containers that this one links to.
+    pub(crate) linked: BTreeMap<usize, Arc<Content>>,
 }
 
 impl Job {
@@ -271,15 +274,7 @@ async fn probe(cx: &Context, job: &Job, container: usize) -> Outcome {
     let Some(content) = &job.content else {
         return answer(false, "the container's image is not at hand".into());
     };
-    let source = Source {
-        task: &job.record.assignment.spec,
-        template: job.template(),
-        definition: job.definition(container),
-        image: &content.config,
-        region: &cx.options.region,
-        open_files_max: cx.open_files_max,
-    };
-    let spec = match container_spec::health_probe(source, &hostname(cx, &job.record, container)) {
+    let spec = match prepare::health_probe(cx, &job, container, &content.config) {
         Ok(spec) => spec,
         Err(reason) => return answer(false, reason.detail),
     };

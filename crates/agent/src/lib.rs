@@ -16,17 +16,21 @@
 //! What lies where:
 //! - `RUN_DIR/ledger/TASK`, `RUN_DIR/mark`, `RUN_DIR/files/SANDBOX/CONTAINER/{hosts,…}`: on tmpfs;
 //! - `DATA_DIR/tasks/TASK/{containers,volumes}`: gone with the task;
+//! - `DATA_DIR/base`: the layer that every image lies on; stays;
 //! - `DATA_DIR/volumes/NAME`: shared volumes; `DATA_DIR/logs/TASK/CONTAINER`: logs. Both stay.
 
 pub mod agent;
+mod base_layer;
 mod clock;
 pub mod container_files;
 pub mod container_spec;
+mod environment;
 mod executor;
 pub mod host_path;
 pub mod images;
 pub mod ledger;
 pub mod limits;
+mod link;
 mod listening;
 pub mod logs;
 pub mod machine;

@@ -7,19 +7,21 @@ use crate::container_spec::{self, Prepared, Source};
 use crate::executor::Job;
 use crate::images::Content;
 use crate::ledger::{NetworkRecord, Record};
-use crate::{reason, sandbox_id, task_network, volume};
+use crate::link::{self, Link};
+use crate::{environment, reason, sandbox_id, task_network, volume};
 use std::fs::DirBuilder;
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use windlass_image::ImageConfig;
 use windlass_model::container::ContainerDefinition;
 use windlass_model::definition::{NetworkMode, Template};
 use windlass_model::stop::{ContainerReason, ReasonName};
 use windlass_network::ResolvConf;
 use windlass_node::plan::Scope;
-use windlass_runtime::spec::{ContainerSpec, Network, Root};
+use windlass_runtime::spec::{ContainerSpec, ExecSpec, Network, Root};
 
 /// Makes what has to be on disk, and answers the finished values.
 ///
@@ -49,9 +51,8 @@ pub(crate) async fn prepare(
             .await
             .map_err(|error| cannot(reason::chain(&error)))?,
     };
-    let (cx, record) = (cx.clone(), job.record.clone());
-    let prepared =
-        tokio::task::spawn_blocking(move || build(&cx, &record, at, &content, resolv_conf));
+    let (cx, job) = (cx.clone(), job.clone());
+    let prepared = tokio::task::spawn_blocking(move || build(&cx, &job, at, &content, resolv_conf));
     prepared
         .await
         .unwrap_or_else(|error| Err(cannot(error.to_string())))
@@ -75,30 +76,25 @@ pub(crate) async fn make_folders(cx: &Arc<Context>, job: &Job) {
 
 fn build(
     cx: &Context,
-    record: &Record,
+    job: &Job,
     at: usize,
     content: &Content,
     resolv_conf: ResolvConf,
 ) -> Result<ContainerSpec, ContainerReason> {
     let cannot = |detail: String| reason::of(ReasonName::CannotCreateContainerError, detail);
+    let record = &job.record;
     let task = &record.assignment.spec;
-    let template = &record.assignment.definition.template;
-    let definition = &template.containers[at];
-    let source = Source {
-        task,
-        template,
-        definition,
-        image: &content.config,
-        region: &cx.options.region,
-        open_files_max: cx.open_files_max,
-    };
+    let (template, definition) = (job.template(), job.definition(at));
+    let links = links(cx, job, at)?;
+    let variables = link_variables(&links, definition);
+    let source = source(cx, job, at, &content.config, &variables);
     container_spec::refuse_unsupported(source)?;
     let folder = cx.task_folder(record);
     let network = task_network::of_container(record, template, at);
     let hostname = hostname(cx, record, at);
     let contents = Contents {
         address: network.and_then(NetworkRecord::address),
-        extra: names(record, template, definition)?,
+        extra: names(&links, definition)?,
         resolv_conf: with_own_servers(resolv_conf, definition)?,
         host_hosts: container_spec::network_kind(template, definition) == NetworkMode::Host,
         hostname: hostname.clone(),
@@ -124,7 +120,8 @@ fn build(
     let root = root(
         &folder.join("containers").join(definition.name.as_str()),
         run,
-        content,
+        &content.layers,
+        &cx.base_layer,
     );
     let root = root.map_err(|error| cannot(format!("make its writable layer: {error}")))?;
     let log_path = cx.logs.path(task.id, &definition.name);
@@ -143,7 +140,7 @@ fn build(
 }
 
 /// The writable layer stays over restarts in place; overlayfs wants a new work folder each time.
-fn root(folder: &Path, run: u32, content: &Content) -> io::Result<Root> {
+fn root(folder: &Path, run: u32, layers: &[PathBuf], base: &Path) -> io::Result<Root> {
     let work = folder.join(format!("work-{run}"));
     // One that an agent made before it died was perhaps used already.
     windlass_tree::remove(&work)?;
@@ -151,7 +148,11 @@ fn root(folder: &Path, run: u32, content: &Content) -> io::Result<Root> {
     make_folder(&work)?;
     let text = |path: &Path| path.to_string_lossy().into_owned();
     Ok(Root::Layers {
-        lower: content.layers.iter().map(|layer| text(layer)).collect(),
+        lower: layers
+            .iter()
+            .map(|layer| text(layer))
+            .chain([text(base)])
+            .collect(),
         upper: text(&upper),
         work: text(&work),
     })
@@ -207,31 +208,82 @@ pub(crate) fn hostname(cx: &Context, record: &Record, at: usize) -> String {
     }
 }
 
-/// Links by alias and name, then the definition's extra hosts.
+/// The health check's program of container `at`.
+///
+/// # Errors
+/// As [`prepare`].
+pub(crate) fn health_probe(
+    cx: &Context,
+    job: &Job,
+    at: usize,
+    image: &ImageConfig,
+) -> Result<ExecSpec, ContainerReason> {
+    let variables = link_variables(&links(cx, job, at)?, job.definition(at));
+    let source = source(cx, job, at, image, &variables);
+    container_spec::health_probe(source, &hostname(cx, &job.record, at))
+}
+
+fn source<'a>(
+    cx: &'a Context,
+    job: &'a Job,
+    at: usize,
+    image: &'a ImageConfig,
+    links: &'a [(String, String)],
+) -> Source<'a> {
+    Source {
+        task: &job.record.assignment.spec,
+        template: job.template(),
+        definition: job.definition(at),
+        image,
+        region: &cx.options.region,
+        open_files_max: cx.open_files_max,
+        links,
+    }
+}
+
+/// The containers that container `at` links to.
+///
+/// # Errors
+/// One of them has no address.
+fn links<'a>(cx: &Context, job: &'a Job, at: usize) -> Result<Vec<Link<'a>>, ContainerReason> {
+    let template = job.template();
+    let links = job.definition(at).links.iter().flatten();
+    links
+        .map(|link| {
+            let (name, alias) = link::parse(link);
+            let mut containers = template.containers.iter();
+            let found = containers.position(|c| c.name.as_str() == name);
+            let address = found
+                .and_then(|at| job.record.network(Scope::Container(at)))
+                .and_then(NetworkRecord::address);
+            let (Some(at), Some(address)) = (found, address) else {
+                let detail = format!("could not get container for {name}: it has no address");
+                return Err(reason::of(ReasonName::CannotCreateContainerError, detail));
+            };
+            let content = job.linked.get(&at);
+            let image = content
+                .map(|content| content.config.clone())
+                .unwrap_or_default();
+            let definition = &template.containers[at];
+            let source = source(cx, job, at, &image, &[]);
+            Ok(Link {
+                alias,
+                name,
+                hostname: hostname(cx, &job.record, at),
+                address,
+                ports: link::ports(definition, Some(&image)),
+                environment: environment::configured(source),
+            })
+        })
+        .collect()
+}
+
+/// The names of links, then the definition's extra hosts.
 fn names(
-    record: &Record,
-    template: &Template,
+    links: &[Link<'_>],
     definition: &ContainerDefinition,
 ) -> Result<Vec<(String, IpAddr)>, ContainerReason> {
-    let mut names = Vec::new();
-    for link in definition.links.iter().flatten() {
-        let (name, alias) = link.split_once(':').unwrap_or((link, link));
-        let at = template
-            .containers
-            .iter()
-            .position(|c| c.name.as_str() == name);
-        let address = at
-            .and_then(|at| record.network(Scope::Container(at)))
-            .and_then(NetworkRecord::address);
-        let Some(address) = address else {
-            let detail = format!("could not get container for {name}: it has no address");
-            return Err(reason::of(ReasonName::CannotCreateContainerError, detail));
-        };
-        names.push((alias.to_owned(), IpAddr::V4(address)));
-        if alias != name {
-            names.push((name.to_owned(), IpAddr::V4(address)));
-        }
-    }
+    let mut names: Vec<_> = links.iter().flat_map(Link::hosts).collect();
     for host in definition.extra_hosts.iter().flatten() {
         let address: IpAddr = host.ip_address.parse().map_err(|_| {
             let detail = format!("invalid IP address in extraHosts: {:?}", host.ip_address);
@@ -240,6 +292,14 @@ fn names(
         names.push((host.hostname.clone(), address));
     }
     Ok(names)
+}
+
+/// The variables of links.
+fn link_variables(links: &[Link<'_>], of: &ContainerDefinition) -> Vec<(String, String)> {
+    let all = links
+        .iter()
+        .flat_map(|link| link.variables(of.name.as_str()));
+    all.collect()
 }
 
 fn with_own_servers(

@@ -7,10 +7,7 @@ use windlass_runtime::spec::StartError;
 
 /// A reason with this name.
 pub fn of(name: ReasonName, detail: impl Into<String>) -> ContainerReason {
-    ContainerReason {
-        name,
-        detail: detail.into(),
-    }
+    ContainerReason::new(name, detail)
 }
 
 /// The whole chain of an error in one line.
@@ -63,6 +60,10 @@ fn of_start_error(error: &StartError) -> (ContainerReason, Option<i32>) {
             format!("exec: {program:?}: executable file not found in $PATH"),
             Some(127),
         ),
+        ("exec", ENOTDIR) => (
+            format!("exec: {program:?}: stat {program}: not a directory"),
+            Some(127),
+        ),
         ("exec", EACCES) => (format!("exec: {program:?}: permission denied"), Some(126)),
         ("cwd", ENOTDIR) => (
             format!(
@@ -70,10 +71,7 @@ fn of_start_error(error: &StartError) -> (ContainerReason, Option<i32>) {
             ),
             Some(126),
         ),
-        ("user", _) => (
-            format!("unable to find {program}: no matching entries in passwd file"),
-            None,
-        ),
+        ("user", _) => (error.detail.clone(), None),
         _ => (error.to_string(), None),
     };
     (of(ReasonName::CannotStartContainerError, detail), code)
@@ -102,6 +100,20 @@ mod tests {
             ),
             (
                 "exec",
+                2,
+                "",
+                "exec: \"\": executable file not found in $PATH",
+                Some(127),
+            ),
+            (
+                "exec",
+                20,
+                "/etc/passwd/x",
+                "exec: \"/etc/passwd/x\": stat /etc/passwd/x: not a directory",
+                Some(127),
+            ),
+            (
+                "exec",
                 13,
                 "/etc/passwd",
                 "exec: \"/etc/passwd\": permission denied",
@@ -115,10 +127,17 @@ mod tests {
                 Some(126),
             ),
             (
+                "user",
+                2,
+                "unable to find group x: no matching entries in group file",
+                "unable to find group x: no matching entries in group file",
+                None,
+            ),
+            (
                 "mount",
                 2,
                 "/data",
-                "mount: /data: No such file or directory (os error 2)",
+                "mount: /data: No such file or directory",
                 None,
             ),
         ] {

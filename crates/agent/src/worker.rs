@@ -11,7 +11,7 @@ use crate::executor::{self, Job, Outcome, millis, perform};
 use crate::images::Content;
 use crate::ledger::Record;
 use crate::limits::LEDGER_RETRY_MS;
-use crate::{container_spec, reason, sandbox_id, task_network};
+use crate::{container_spec, link, reason, sandbox_id, task_network};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use windlass_model::definition::{NetworkMode, Template};
 use windlass_model::id::TaskId;
 use windlass_model::observation::Observation;
+use windlass_model::program_fault::ProgramFault;
 use windlass_model::status::{Desired, TaskStatus};
 use windlass_model::stop::{ReasonName, Stop};
 use windlass_model::task::OomEvidence;
@@ -287,16 +288,17 @@ impl Worker {
         }
         let record = Arc::new(self.record.clone());
         for action in actions {
-            let content = match action {
+            let (content, linked) = match action {
                 Action::StartContainer(at) | Action::ProbeHealth(at) => {
-                    self.contents.get(at).cloned()
+                    (self.contents.get(at).cloned(), self.linked(*at))
                 }
-                _ => None,
+                _ => (None, BTreeMap::new()),
             };
             let job = Job {
                 action: *action,
                 record: record.clone(),
                 content,
+                linked,
             };
             let (cx, answer, action) = (self.cx.clone(), self.to_self.clone(), *action);
             let handle = self.actions.spawn(async move {
@@ -308,6 +310,20 @@ impl Worker {
                 self.image_work.push(handle);
             }
         }
+    }
+
+    /// The images of the containers that one links to.
+    fn linked(&self, at: usize) -> BTreeMap<usize, Arc<Content>> {
+        let template = &self.record.assignment.definition.template;
+        let links = template.containers[at].links.iter().flatten();
+        links
+            .filter_map(|link| {
+                let (name, _) = link::parse(link);
+                let mut containers = template.containers.iter();
+                let at = containers.position(|c| c.name.as_str() == name)?;
+                Some((at, self.contents.get(&at)?.clone()))
+            })
+            .collect()
     }
 
     async fn wait(&mut self, next: &Plan) {
@@ -407,27 +423,27 @@ impl Worker {
                 exit,
                 oom,
                 at_ms,
+                fault,
             } => {
-                self.ended(&container, run, Some(exit.code()), oom, at_ms)
-                    .await;
+                let end = RunEnd {
+                    run,
+                    exit_code: Some(exit.code()),
+                    oom,
+                    at_ms,
+                    fault,
+                };
+                self.ended(&container, end).await;
             }
         }
     }
 
-    async fn ended(
-        &mut self,
-        name: &str,
-        run: u32,
-        exit_code: Option<i32>,
-        oom: Option<Oom>,
-        at_ms: u64,
-    ) {
+    async fn ended(&mut self, name: &str, end: RunEnd) {
         let definition = self.record.assignment.definition.clone();
         let containers = &definition.template.containers;
         let Some(container) = containers.iter().position(|c| c.name.as_str() == name) else {
             return;
         };
-        let last_lines = match exit_code {
+        let last_lines = match end.exit_code {
             Some(0) => Vec::new(),
             _ => {
                 let (logs, task) = (self.cx.logs.clone(), self.task());
@@ -438,11 +454,12 @@ impl Worker {
         };
         let ended = Ended {
             container,
-            run,
-            exit_code,
-            oom: oom.map(evidence),
-            at: millis(at_ms),
+            run: end.run,
+            exit_code: end.exit_code,
+            oom: end.oom.map(evidence),
+            at: millis(end.at_ms),
             last_lines,
+            fault: end.fault,
         };
         self.observe(Event::Ended(ended));
     }
@@ -461,16 +478,14 @@ impl Worker {
             .iter()
             .filter(|c| c.status == Status::Exited)
         {
-            let exit_code = container.exit.map(windlass_runtime::spec::Exit::code);
-            let at_ms = container.exited_at_ms.unwrap_or(container.started_at_ms);
-            self.ended(
-                &container.name,
-                container.run,
-                exit_code,
-                container.oom,
-                at_ms,
-            )
-            .await;
+            let end = RunEnd {
+                run: container.run,
+                exit_code: container.exit.map(windlass_runtime::spec::Exit::code),
+                oom: container.oom,
+                at_ms: container.exited_at_ms.unwrap_or(container.started_at_ms),
+                fault: container.fault.clone(),
+            };
+            self.ended(&container.name, end).await;
         }
     }
 
@@ -537,6 +552,15 @@ impl Worker {
         self.cx.reporter.forget(task);
         self.cx.leave(task, &self.record.sandbox);
     }
+}
+
+/// How a run of a container ended, as the runtime tells it.
+struct RunEnd {
+    run: u32,
+    exit_code: Option<i32>,
+    oom: Option<Oom>,
+    at_ms: u64,
+    fault: Option<ProgramFault>,
 }
 
 pub(crate) fn evidence(oom: Oom) -> OomEvidence {

@@ -19,7 +19,7 @@ use windlass_model::limits::REASON_CHARS_MAX;
 use windlass_model::observation::{AttachmentObservation, Observation};
 use windlass_model::row::Row;
 use windlass_model::status::{AttachmentStatus, ContainerStatus, TaskStatus};
-use windlass_model::stop::{ContainerReason, Stop, StopCode, StopReason};
+use windlass_model::stop::{Stop, StopCode, StopReason};
 use windlass_model::task::TaskState;
 
 mod container;
@@ -246,10 +246,7 @@ fn last_lines(draft: &mut Draft, task: &TaskState, seen: &Observation) {
 /// A stop as a node gave it, its texts cut.
 fn bounded(stop: &Stop) -> Stop {
     let reason = match stop.reason.clone() {
-        StopReason::FailedToStart(reason) => StopReason::FailedToStart(ContainerReason {
-            detail: cut(&reason.detail, REASON_CHARS_MAX),
-            ..reason
-        }),
+        StopReason::FailedToStart(reason) => StopReason::FailedToStart(container::bounded(&reason)),
         StopReason::EssentialContainerExited { container } => {
             StopReason::EssentialContainerExited {
                 container: cut(&container, Name::LENGTH_MAX),

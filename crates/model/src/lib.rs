@@ -21,6 +21,7 @@ pub mod kernel_parameter;
 pub mod limits;
 pub mod observation;
 pub mod placement;
+pub mod program_fault;
 pub mod resources;
 pub mod row;
 pub mod sizes;

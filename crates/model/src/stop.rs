@@ -1,6 +1,7 @@
 //! Why a task or container ended: typed, so that the API's sentence and `why`'s evidence come from
 //! one value. First cause wins; later ones never overwrite it.
 
+use crate::program_fault::ProgramFault;
 use minicbor::{Decode, Encode};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -64,6 +65,29 @@ pub struct ContainerReason {
     pub name: ReasonName,
     #[n(1)]
     pub detail: String,
+    /// What `detail` says, where a program was found that the kernel would not run.
+    #[n(2)]
+    pub program: Option<ProgramFault>,
+}
+
+impl ContainerReason {
+    pub fn new(name: ReasonName, detail: impl Into<String>) -> ContainerReason {
+        ContainerReason {
+            name,
+            detail: detail.into(),
+            program: None,
+        }
+    }
+}
+
+impl From<ProgramFault> for ContainerReason {
+    fn from(fault: ProgramFault) -> ContainerReason {
+        ContainerReason {
+            name: ReasonName::CannotStartContainerError,
+            detail: fault.to_string(),
+            program: Some(fault),
+        }
+    }
 }
 
 macro_rules! reason_names {

@@ -249,10 +249,10 @@ fn container_state() -> ContainerState {
         runtime_id: Some("abc".into()),
         image_digest: Some("sha256:00".into()),
         exit_code: Some(137),
-        reason: Some(ContainerReason {
-            name: ReasonName::OutOfMemoryError,
-            detail: "Container killed due to memory usage".into(),
-        }),
+        reason: Some(ContainerReason::new(
+            ReasonName::OutOfMemoryError,
+            "Container killed due to memory usage",
+        )),
         bindings: vec![NetworkBinding {
             bind_ip: "0.0.0.0".into(),
             container_port: 80,

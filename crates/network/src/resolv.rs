@@ -100,7 +100,8 @@ pub fn for_containers(host: &ResolvConf, own: &[Ipv4Addr], subnet: Subnet) -> Re
     }
 }
 
-/// Contents of `/etc/hosts`: loopback, the container itself, and extra names in the order given.
+/// Contents of `/etc/hosts`: loopback, the container itself, and extra names in the order given. A
+/// container whose name has dots is also found by what comes before the first one, as in Docker.
 ///
 /// # Errors
 /// A name that is not one word of letters, digits, `-`, `_` and `.`.
@@ -112,8 +113,13 @@ pub fn hosts_file(
     let mut text =
         String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     let own = address.unwrap_or(Ipv4Addr::LOCALHOST);
-    let first = (hostname.to_owned(), IpAddr::V4(own));
-    for (name, address) in std::iter::once(&first).chain(extra) {
+    check_name(hostname)?;
+    text.push_str(&format!("{own}\t{hostname}"));
+    match hostname.split_once('.') {
+        Some((short, _)) if !short.is_empty() => text.push_str(&format!(" {short}\n")),
+        _ => text.push('\n'),
+    }
+    for (name, address) in extra {
         check_name(name)?;
         text.push_str(&format!("{address}\t{name}\n"));
     }
@@ -198,6 +204,17 @@ mod tests {
             "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
              10.77.0.2\tweb\n10.0.0.9\tdb\n"
         );
+        let own_line = |hostname| {
+            let text = hosts_file(hostname, Some(Ipv4Addr::new(10, 77, 0, 2)), &[]);
+            text.expect("valid").lines().last().map(str::to_owned)
+        };
+        for (hostname, line) in [
+            ("web.shop.example", "10.77.0.2\tweb.shop.example web"),
+            ("web.", "10.77.0.2\tweb. web"),
+            (".example", "10.77.0.2\t.example"),
+        ] {
+            assert_eq!(own_line(hostname).as_deref(), Some(line));
+        }
         assert!(hosts_file("a b", None, &[]).is_err());
         assert!(hosts_file("a\n1.2.3.4 bank", None, &[]).is_err());
         assert!(

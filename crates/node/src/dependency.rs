@@ -173,10 +173,7 @@ fn ended_otherwise((on, of): (&str, &str), condition: Condition) -> ContainerRea
 }
 
 fn reason(detail: String) -> ContainerReason {
-    ContainerReason {
-        name: ReasonName::CannotStartContainerError,
-        detail,
-    }
+    ContainerReason::new(ReasonName::CannotStartContainerError, detail)
 }
 
 /// May container `of` be stopped: has everything that depends on it stopped?

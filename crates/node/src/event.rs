@@ -9,6 +9,7 @@ use crate::restart;
 use crate::view::{ContainerView, Image, Part, Phase, TaskView};
 use windlass_model::definition::Template;
 use windlass_model::id::Millis;
+use windlass_model::program_fault::ProgramFault;
 use windlass_model::stop::{ContainerReason, ReasonName, Stop, StopCode, StopReason};
 use windlass_model::task::OomEvidence;
 
@@ -78,6 +79,8 @@ pub struct Ended {
     pub at: Millis,
     /// The last lines it wrote; kept when it ended abnormally.
     pub last_lines: Vec<String>,
+    /// The kernel did not run its program.
+    pub fault: Option<ProgramFault>,
 }
 
 /// Folds `event` into `view`.
@@ -273,10 +276,13 @@ fn end_run(template: &Template, view: &mut TaskView, ended: Ended) {
         container.health.restart();
         return;
     }
-    let reason = ended.oom.map(|_| ContainerReason {
-        name: ReasonName::OutOfMemoryError,
-        detail: "Container killed due to memory usage".into(),
+    let memory = ended.oom.map(|_| {
+        ContainerReason::new(
+            ReasonName::OutOfMemoryError,
+            "Container killed due to memory usage",
+        )
     });
+    let reason = memory.or(ended.fault.map(ContainerReason::from));
     container.end(reason, ended.at);
     if definition.essential {
         view.execution_stopped_at.get_or_insert(ended.at);
@@ -305,11 +311,10 @@ fn probed(
 }
 
 fn sandbox_died(view: &mut TaskView, now: Millis) {
-    let reason = ContainerReason {
-        name: ReasonName::ContainerRuntimeError,
-        detail: "the process that held the task's containers ended; they were killed with it"
-            .into(),
-    };
+    let reason = ContainerReason::new(
+        ReasonName::ContainerRuntimeError,
+        "the process that held the task's containers ended; they were killed with it",
+    );
     for container in &mut view.containers {
         if matches!(
             container.phase,

@@ -118,10 +118,10 @@ mod tests {
     /// after it.
     fn run(check: &HealthCheck, probes: &str) -> (Vec<i64>, String) {
         let mut state = HealthState::default();
-        let (mut now, mut seconds) = (Millis(0), Vec::new());
+        let mut seconds = Vec::new();
         let mut shown = String::new();
         for probe in probes.chars() {
-            now = state.due(Some(check), Millis(0)).unwrap();
+            let now = state.due(Some(check), Millis(0)).unwrap();
             seconds.push(now.0 / 1_000);
             state.count(check, Millis(0), probe == 's', String::new(), now);
             shown.push_str(match state.status() {

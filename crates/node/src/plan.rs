@@ -91,10 +91,10 @@ impl Plan {
 fn unresolvable() -> Stop {
     Stop {
         code: StopCode::TaskFailedToStart,
-        reason: StopReason::FailedToStart(ContainerReason {
-            name: ReasonName::TaskDependencyError,
-            detail: "Task dependencies cannot be resolved".into(),
-        }),
+        reason: StopReason::FailedToStart(ContainerReason::new(
+            ReasonName::TaskDependencyError,
+            "Task dependencies cannot be resolved",
+        )),
     }
 }
 

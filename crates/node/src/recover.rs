@@ -8,6 +8,7 @@ use crate::event::{Ended, Event, observe};
 use crate::view::{Image, Part, Phase, TaskView};
 use windlass_model::definition::Template;
 use windlass_model::id::Millis;
+use windlass_model::program_fault::ProgramFault;
 use windlass_model::task::OomEvidence;
 
 /// What was found of a task's sandbox.
@@ -37,6 +38,7 @@ pub struct FoundEnd {
     pub oom: Option<OomEvidence>,
     pub at: Millis,
     pub last_lines: Vec<String>,
+    pub fault: Option<ProgramFault>,
 }
 
 /// Takes the marks of what was under way from `view` and folds in what was found.
@@ -133,6 +135,7 @@ fn container(
                 oom: end.oom,
                 at: end.at,
                 last_lines: end.last_lines,
+                fault: end.fault,
             };
             observe(template, view, Event::Ended(ended), now);
         }

@@ -130,6 +130,7 @@ fn cut(reason: &ContainerReason) -> ContainerReason {
     ContainerReason {
         name: reason.name,
         detail: reason.detail.chars().take(room).collect(),
+        program: reason.program.clone(),
     }
 }
 

@@ -89,6 +89,7 @@ impl Fake {
             exit,
             oom,
             at_ms: now_ms,
+            fault: None,
         };
         // Nobody may listen yet.
         let _ = self.events.send(Event {
@@ -226,6 +227,7 @@ impl Inner {
             exit: None,
             oom: None,
             log_records_dropped: 0,
+            fault: None,
         });
         state.containers.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Started {
@@ -436,6 +438,7 @@ mod tests {
             exit: Exit::Signal(9),
             oom: None,
             at_ms: 2_000,
+            fault: None,
         };
         assert_eq!(events.try_recv().unwrap().kind, exited);
         assert_eq!(fake.start(&id, spec("web")).await.unwrap().run, 2);

@@ -26,6 +26,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use tokio::sync::broadcast;
+use windlass_model::program_fault::ProgramFault;
 
 use protocol::Refusal;
 use spec::{ContainerSpec, ExecSpec, Exit, Oom, SandboxId, SandboxSpec, StartError};
@@ -105,6 +106,8 @@ pub enum EventKind {
         oom: Option<Oom>,
         /// Milliseconds since 1970.
         at_ms: u64,
+        /// The kernel did not run its program.
+        fault: Option<ProgramFault>,
     },
     /// A shim that was listed as not answering does again: list the sandboxes.
     Answered,

@@ -14,6 +14,7 @@ use minicbor::{Decode, Encode};
 
 use crate::spec::{ContainerSpec, ExecSpec, Exit, Oom, SandboxId, SandboxSpec, StartError};
 use crate::state::{ContainerState, ExecResult, Started};
+use windlass_model::program_fault::ProgramFault;
 
 /// The protocol both sides speak. Raised when a message changes meaning, not when one is added.
 pub const VERSION: u32 = 1;
@@ -208,6 +209,8 @@ pub struct Exited {
     /// Milliseconds since 1970.
     #[n(5)]
     pub at_ms: u64,
+    #[n(6)]
+    pub fault: Option<ProgramFault>,
 }
 
 const DONE: u32 = 100;

@@ -303,7 +303,7 @@ pub struct Oom {
 
 /// Why a process could not be started: exact, and nothing of it remains.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, thiserror::Error)]
-#[error("{stage}: {detail}: {}", std::io::Error::from_raw_os_error(*errno))]
+#[error("{stage}: {detail}: {}", errno_text(*errno))]
 pub struct StartError {
     /// The step of the sequence: `exec`, `cwd`, `mount`, `user`, `cgroup`, …
     #[n(0)]
@@ -313,4 +313,13 @@ pub struct StartError {
     /// What it was about: a path, a name. Never an environment value.
     #[n(2)]
     pub detail: String,
+}
+
+/// What the C library says of an errno.
+pub fn errno_text(errno: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(errno).to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_owned(),
+        None => text,
+    }
 }

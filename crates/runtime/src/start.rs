@@ -24,6 +24,7 @@ mod capability;
 mod cgroup;
 mod container;
 mod device;
+mod fault;
 mod file;
 mod holder;
 mod init;
@@ -38,6 +39,7 @@ mod rlimit;
 mod seal;
 mod seccomp;
 mod sysctl;
+mod tmpfs;
 mod user;
 mod volume;
 
@@ -54,6 +56,7 @@ pub use seal::seal_self;
 pub use crate::spec::StartError;
 use crate::spec::{ContainerSpec, Limits, Oom, Process};
 use parked::Parked;
+use windlass_model::program_fault::ProgramFault;
 
 /// What a starter works with.
 pub struct Options {
@@ -94,6 +97,8 @@ pub struct Running {
     pub pty: Option<OwnedFd>,
     /// The container's number; an exec goes to the same.
     pub slot: u32,
+    /// The kernel did not run the program. The process has said so in words, and ends.
+    pub fault: Option<ProgramFault>,
 }
 
 /// Starts the processes of one sandbox. One per shim process.
@@ -211,15 +216,6 @@ impl Starter {
                 .launch_container(slot, spec, namespaces, stdio, Parent::This)
                 .settle(slot),
         };
-        let result = result.and_then(|running| match self.groups.share(slot, &spec.limits) {
-            Ok(()) => Ok(running),
-            Err(error) => {
-                // Nobody else knows of the process.
-                self.groups.kill(slot);
-                kernel::reap(running.pidfd.as_raw_fd());
-                Err(error)
-            }
-        });
         if result.is_err() {
             self.groups.kill(slot);
             self.groups.remove(slot);
@@ -271,9 +267,13 @@ impl Starter {
         let container = planned.container;
         let folder = container.group.folder.as_ref().map(AsRawFd::as_raw_fd);
         let birth = container.birth();
-        let launched = launch(planned.flags | parent.flag(), folder, birth, &|report| {
-            container::run(&container, report)
-        });
+        let paths = &container.program.candidates;
+        let launched = launch(
+            planned.flags | parent.flag(),
+            folder,
+            (birth, paths),
+            &|report| container::run(&container, report),
+        );
         launched.explain(|failure| plan::detail(spec, Some(&container), &spec.process, failure))
     }
 
@@ -296,9 +296,8 @@ impl Starter {
         })?;
         let join = plan::join(&mut self.ground, container, spec, process, stdio, group)?;
         let folder = join.group.folder.as_ref().map(AsRawFd::as_raw_fd);
-        let launched = launch(0, folder, program::Birth::Late, &|report| {
-            container::run_join(&join, report)
-        });
+        let how = (program::Birth::Late, join.program.candidates.as_slice());
+        let launched = launch(0, folder, how, &|report| container::run_join(&join, report));
         launched
             .explain(|failure| plan::detail(spec, None, process, failure))
             .settle(slot)
@@ -364,6 +363,7 @@ struct Born {
     pid: i32,
     pidfd: OwnedFd,
     pty: Option<OwnedFd>,
+    fault: Option<ProgramFault>,
 }
 
 enum Failed {
@@ -403,6 +403,7 @@ impl Launched {
                 pidfd: born.pidfd,
                 pty: born.pty,
                 slot,
+                fault: born.fault,
             }),
             Err(Failed::Here(error)) => Err(error),
             Err(Failed::InChild(failure)) => {
@@ -412,11 +413,12 @@ impl Launched {
     }
 }
 
-/// Clones, runs `child` in the copy with the report socket, and waits for execve or a failure.
+/// Clones, runs `child` in the copy with the report socket, and waits for execve or a failure. `paths`
+/// are those that execve tries.
 fn launch(
     flags: u64,
     folder: Option<RawFd>,
-    birth: program::Birth,
+    (birth, paths): (program::Birth, &[CString]),
     child: &dyn Fn(RawFd) -> std::convert::Infallible,
 ) -> Launched {
     let [ours, theirs] = match kernel::socketpair(libc::SOCK_SEQPACKET) {
@@ -437,10 +439,15 @@ fn launch(
             remains,
         };
     }
+    let (pty, fault) = (heard.terminal, heard.fault.map(|seen| seen.fault(paths)));
     if birth == program::Birth::Here {
-        let pty = heard.terminal;
         return Launched {
-            result: Ok(Born { pid, pidfd, pty }),
+            result: Ok(Born {
+                pid,
+                pidfd,
+                pty,
+                fault,
+            }),
             remains: Vec::new(),
         };
     }
@@ -452,7 +459,8 @@ fn launch(
             Some((pid, pidfd)) => Ok(Born {
                 pid,
                 pidfd,
-                pty: heard.terminal,
+                pty,
+                fault,
             }),
             None => Err(Failed::Here(failed(
                 "clone",

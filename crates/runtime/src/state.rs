@@ -5,6 +5,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::spec::{Exit, Oom, SandboxId};
+use windlass_model::program_fault::ProgramFault;
 
 /// One sandbox that the run folder knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,9 @@ pub struct ContainerState {
     /// Log records that could not be written, because the disk was full for example.
     #[n(8)]
     pub log_records_dropped: u64,
+    /// The kernel did not run its program.
+    #[n(9)]
+    pub fault: Option<ProgramFault>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]

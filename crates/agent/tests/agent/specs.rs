@@ -15,6 +15,7 @@ struct Case {
     task: TaskSpec,
     template: Template,
     image: ImageConfig,
+    links: Vec<(String, String)>,
 }
 
 impl Case {
@@ -32,6 +33,7 @@ impl Case {
                 stop_signal: Some(3),
                 ..ImageConfig::default()
             },
+            links: Vec::new(),
         }
     }
 
@@ -62,6 +64,7 @@ impl Case {
             image: &self.image,
             region: "eu-central-1",
             open_files_max: 600_000,
+            links: &self.links,
         };
         container_spec::container(
             source,
@@ -112,6 +115,20 @@ fn entry_point_and_command_merge() {
         case.change().command = changed.map(words);
         assert_eq!(case.spec().process.args, words(args));
     }
+    let one_empty_word = || Some(vec![String::new()]);
+    let mut case = Case::new();
+    case.web().entry_point = one_empty_word();
+    case.web().command = Some(words("echo hi"));
+    assert_eq!(case.spec().process.args, words("echo hi"));
+    // The image's command belongs to the entry point that is gone.
+    case.web().command = None;
+    assert_eq!(case.build().err().unwrap().detail, "no command specified");
+    case.web().entry_point = None;
+    case.image.entrypoint = vec![String::new()];
+    assert_eq!(case.spec().process.args, words("serve fast"));
+    // More than the one word is a program with an empty name, which is never found.
+    case.web().entry_point = Some(vec![String::new(), "x".into()]);
+    assert_eq!(case.spec().process.args, ["", "x"]);
     let mut case = Case::new();
     (case.image.entrypoint, case.image.cmd) = (Vec::new(), Vec::new());
     let reason = case.build().err().unwrap();
@@ -140,6 +157,32 @@ fn environment_merges_in_order_and_keeps_places() {
         "AWS_EXECUTION_ENV=AWS_ECS_EC2",
     ];
     assert_eq!(case.spec().process.env, expected);
+}
+
+#[test]
+fn links_and_a_terminal_add_variables_that_others_replace() {
+    let mut case = Case::new();
+    case.image.env = vec![("DB_PORT".into(), "image".into())];
+    case.links = [("DB_PORT", "tcp://10.0.0.2:1"), ("DB_NAME", "/web/db")]
+        .map(|(name, value)| (name.into(), value.into()))
+        .to_vec();
+    case.web().pseudo_terminal = Some(true);
+    let env = case.spec().process.env;
+    assert_eq!(
+        env[..4],
+        [
+            "HOSTNAME=node-1",
+            "TERM=xterm",
+            "DB_PORT=image",
+            "DB_NAME=/web/db"
+        ]
+    );
+    case.web().environment = vec![pair("TERM", "vt100")];
+    assert_eq!(case.spec().process.env[1], "TERM=vt100");
+    case.web().pseudo_terminal = Some(false);
+    case.web().environment.clear();
+    let named = |pair: &String| pair.starts_with("TERM=");
+    assert!(!case.spec().process.env.iter().any(named));
 }
 
 #[test]
@@ -196,6 +239,15 @@ fn what_the_definition_leaves_out_comes_from_the_image() {
         ("/own", "1000:1000")
     );
     assert_eq!((spec.stop_signal, spec.stop_timeout_ms), (15, 2_000));
+    case.web().working_directory = Some("own".into());
+    let reason = case.build().err().unwrap();
+    assert_eq!(
+        (reason.name, reason.detail.as_str()),
+        (
+            ReasonName::CannotCreateContainerError,
+            "the working directory 'own' is invalid, it needs to be an absolute path"
+        )
+    );
     case.web().working_directory = None;
     assert_eq!(case.spec().process.cwd, "/");
 }

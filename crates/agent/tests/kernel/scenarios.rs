@@ -118,7 +118,11 @@ async fn awsvpc_serves_and_logs(machine: &Machine, node: &mut Node) {
     );
     assert!(get(&format!("{address}:80")).contains(&name));
     let log = log(node, id, "web");
-    assert!(log.contains(&format!("{address}\t{name}")), "{log:?}");
+    let short = name.split('.').next().unwrap();
+    assert!(
+        log.contains(&format!("{address}\t{name} {short}")),
+        "{log:?}"
+    );
     assert!(
         log.contains(&format!("HOSTNAME={name}")) && log.contains(&"1024".to_owned()),
         "{log:?}"

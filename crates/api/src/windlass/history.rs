@@ -14,6 +14,7 @@ use windlass_model::command::Command;
 use windlass_model::history::{Entry, Event};
 use windlass_model::id::{Name, TaskId};
 use windlass_model::placement::Refused;
+use windlass_model::program_fault::{ProgramCause, ProgramFault};
 use windlass_wire::ApiError;
 use windlass_wire::convert::{identifier, refusal_reason, stopped_reason};
 
@@ -142,6 +143,7 @@ fn event(event: &Event) -> Value {
             "to": to.as_str(),
             "exitCode": exit_code,
             "reason": reason.as_ref().map(|r| format!("{}: {}", r.name.as_str(), r.detail)),
+            "program": reason.as_ref().and_then(|r| r.program.as_ref()).map(program),
             "peakBytes": oom.map(|oom| oom.peak_bytes),
             "limitBytes": oom.map(|oom| oom.limit_bytes),
         }),
@@ -224,6 +226,30 @@ fn stop_detail(stop: &windlass_model::stop::Stop) -> Value {
         }
         _ => Value::Null,
     }
+}
+
+/// A program that the kernel would not run. `interpreter` also names a loader.
+fn program(fault: &ProgramFault) -> Value {
+    let (cause, interpreter) = match &fault.cause {
+        ProgramCause::Unknown => ("unknown", None),
+        ProgramCause::Empty => ("empty", None),
+        ProgramCause::Architecture { .. } => ("architecture", None),
+        ProgramCause::NoInterpreterLine => ("noInterpreterLine", None),
+        ProgramCause::Interpreter(path) => ("interpreter", Some(path)),
+        ProgramCause::CarriageReturn(path) => ("carriageReturn", Some(path)),
+        ProgramCause::Loader(path) => ("loader", Some(path)),
+    };
+    let architecture = match &fault.cause {
+        ProgramCause::Architecture { program, .. } => Some(program),
+        _ => None,
+    };
+    json!({
+        "path": fault.path,
+        "error": fault.error,
+        "cause": cause,
+        "interpreter": interpreter,
+        "architecture": architecture,
+    })
 }
 
 fn refusal(refused: &Refused) -> Value {

@@ -6,6 +6,7 @@ use crate::limits::{BINDINGS_MAX, OUTPUT_CHARS_MAX};
 use windlass_model::history::Event;
 use windlass_model::limits::{DIGEST_BYTES_MAX, REASON_CHARS_MAX, RUNTIME_ID_BYTES_MAX};
 use windlass_model::observation::ContainerObservation;
+use windlass_model::program_fault::{ProgramCause, ProgramFault};
 use windlass_model::status::ContainerStatus;
 use windlass_model::stop::ContainerReason;
 use windlass_model::task::{ContainerState, TaskState};
@@ -69,10 +70,33 @@ fn evidence(held: &mut ContainerState, seen: &ContainerObservation) {
     held.exit_code = held.exit_code.or(seen.exit_code);
     held.oom = held.oom.or(seen.oom);
     if held.reason.is_none() {
-        held.reason = seen.reason.as_ref().map(|reason| ContainerReason {
-            name: reason.name,
-            detail: cut(&reason.detail, REASON_CHARS_MAX),
-        });
+        held.reason = seen.reason.as_ref().map(bounded);
+    }
+}
+
+/// A reason as a node gave it, its texts cut.
+pub(super) fn bounded(reason: &ContainerReason) -> ContainerReason {
+    let text = |text: &String| cut(text, REASON_CHARS_MAX);
+    let program = reason.program.as_ref().map(|fault| ProgramFault {
+        path: text(&fault.path),
+        error: text(&fault.error),
+        cause: match &fault.cause {
+            ProgramCause::Unknown | ProgramCause::Empty | ProgramCause::NoInterpreterLine => {
+                fault.cause.clone()
+            }
+            ProgramCause::Architecture { program, machine } => ProgramCause::Architecture {
+                program: text(program),
+                machine: text(machine),
+            },
+            ProgramCause::Interpreter(path) => ProgramCause::Interpreter(text(path)),
+            ProgramCause::CarriageReturn(path) => ProgramCause::CarriageReturn(text(path)),
+            ProgramCause::Loader(path) => ProgramCause::Loader(text(path)),
+        },
+    });
+    ContainerReason {
+        name: reason.name,
+        detail: text(&reason.detail),
+        program,
     }
 }
 

@@ -235,10 +235,7 @@ fn stop_task_removes_tags_and_rejects_strangers() {
 fn a_container_that_cannot_start_says_why() {
     let (mut core, task) = one_task();
     let detail = String::from("no such image");
-    let reason = ContainerReason {
-        name: ReasonName::CannotPullContainerError,
-        detail,
-    };
+    let reason = ContainerReason::new(ReasonName::CannotPullContainerError, detail);
     let mut failed = seen(task, 1, TaskStatus::Stopped, ContainerStatus::Stopped);
     failed.containers[0].reason = Some(reason.clone());
     core.report(failed);

@@ -111,10 +111,7 @@ impl World {
     /// Does the action on the machine; the answer is what the agent would observe.
     fn perform(&mut self, action: Action) -> Vec<Event> {
         let fails = !self.calm && self.dice.once_in(12);
-        let reason = ContainerReason {
-            name: ReasonName::InternalError,
-            detail: "test".into(),
-        };
+        let reason = ContainerReason::new(ReasonName::InternalError, "test");
         match action {
             Action::CreateSandbox if fails => vec![Event::SandboxFailed(reason)],
             Action::CreateSandbox => {
@@ -216,6 +213,7 @@ impl World {
             oom: None,
             at: self.now,
             last_lines: Vec::new(),
+            fault: None,
         }))
     }
 
@@ -257,6 +255,7 @@ impl World {
                     oom: None,
                     at,
                     last_lines: Vec::new(),
+                    fault: None,
                 });
                 Some(FoundContainer {
                     run,

@@ -56,10 +56,7 @@ impl Player<'_> {
             }
             "fail" => self.tell(Event::StartFailed {
                 container: at,
-                reason: ContainerReason {
-                    name: ReasonName::CannotStartContainerError,
-                    detail: "no such file".into(),
-                },
+                reason: ContainerReason::new(ReasonName::CannotStartContainerError, "no such file"),
                 exit_code: None,
             }),
             "exit" => self.end(at, words.next().unwrap().parse().unwrap(), false),
@@ -98,6 +95,7 @@ impl Player<'_> {
             }),
             at: self.now,
             last_lines: Vec::new(),
+            fault: None,
         }));
     }
 

@@ -247,6 +247,7 @@ impl Link {
             exit,
             oom,
             at_ms,
+            fault,
         } = exited;
         let kind = EventKind::Exited {
             container,
@@ -254,6 +255,7 @@ impl Link {
             exit,
             oom,
             at_ms,
+            fault,
         };
         if (self.tell)(News::Event(Event { sandbox, kind }))
             && let Ok(bytes) = Request::Acknowledge(sequence)

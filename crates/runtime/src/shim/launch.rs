@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::spec::{ContainerSpec, Limits, Oom, Process, SandboxId, StartError};
 use crate::start::{Running, Shared, Starter, Stdio};
+use windlass_model::program_fault::ProgramFault;
 
 /// Containers that are prepared for before the sandbox is known: most tasks have no more.
 const SLOTS_AHEAD: u32 = 2;
@@ -109,6 +110,10 @@ pub trait Launched {
     fn pidfd(&self) -> BorrowedFd<'_>;
     /// The terminal's master side, when the process has one. Taken once.
     fn take_pty(&mut self) -> Option<OwnedFd>;
+    /// Why the kernel did not run its program, if so: the process says it in words, and ends.
+    fn take_fault(&mut self) -> Option<ProgramFault> {
+        None
+    }
 }
 
 impl Launched for Running {
@@ -122,6 +127,10 @@ impl Launched for Running {
 
     fn take_pty(&mut self) -> Option<OwnedFd> {
         self.pty.take()
+    }
+
+    fn take_fault(&mut self) -> Option<ProgramFault> {
+        self.fault.take()
     }
 }
 

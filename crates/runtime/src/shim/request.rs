@@ -137,7 +137,7 @@ impl<L: Launcher> Service<'_, L> {
         }
         self.hold_for(&spec)?;
         let (slot, run) = self.slot_for(&spec.name)?;
-        let (running, output, stdin) = self.launch(slot, &spec)?;
+        let (mut running, output, stdin) = self.launch(slot, &spec)?;
         let started = Started {
             pid: running.pid(),
             started_at_ms: clock::wall_ms(),
@@ -153,6 +153,7 @@ impl<L: Launcher> Service<'_, L> {
             exit: None,
             oom: None,
             log_records_dropped: 0,
+            fault: running.take_fault(),
         };
         report_lost(record::write(self.folder, slot, &state), &state.name);
         let live = Some(Live {

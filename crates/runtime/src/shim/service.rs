@@ -388,6 +388,7 @@ impl<'a, L: Launcher> Service<'a, L> {
             exit,
             oom: state.oom,
             at_ms,
+            fault: state.fault.clone(),
         };
         self.tell(exited);
     }

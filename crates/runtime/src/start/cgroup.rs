@@ -160,7 +160,19 @@ pub(super) struct Group {
     pub(super) views: Vec<(CString, OwnedFd)>,
     /// v2: the folder to be born in.
     pub(super) folder: Option<OwnedFd>,
+    pub(super) share: Option<Share>,
 }
+
+/// The group's part of busy processors, which its first process sets as the last thing before its
+/// program: with the few shares of a small container, the start would take long on a busy machine.
+pub(super) struct Share {
+    /// Above every number that the sequence gives out itself.
+    pub(super) file: OwnedFd,
+    pub(super) value: CString,
+}
+
+/// The first number for [`Share::file`].
+const SHARE_FD_MIN: i32 = 16;
 
 impl Sandbox {
     /// `parent` is absolute, below each hierarchy's root: `/installation/sandbox`.
@@ -267,8 +279,8 @@ impl Sandbox {
         Ok(())
     }
 
-    /// Sets a container's limits but for [`Sandbox::share`], and device rules, and opens what its process needs. `None` as
-    /// rules is every device. With `born_inside` the process inherits the v1 groups.
+    /// Sets a container's limits and device rules, and opens what its process needs. `None` as rules
+    /// is every device. With `born_inside` the process inherits the v1 groups.
     pub(super) fn open(
         &mut self,
         slot: u32,
@@ -282,6 +294,10 @@ impl Sandbox {
             procs: Vec::new(),
             views: Vec::new(),
             folder: None,
+            share: limits
+                .cpu_shares
+                .map(|shares| self.open_share(&path, shares))
+                .transpose()?,
         };
         if self.layout.v2_only {
             let folder = self.v2_folder(&path)?;
@@ -324,6 +340,7 @@ impl Sandbox {
             procs,
             views: Vec::new(),
             folder,
+            share: None,
         })
     }
 
@@ -365,17 +382,37 @@ impl Sandbox {
         .or_failed("cgroup", || folder)
     }
 
-    /// Sets a container's part of busy processors. After its start, which happens in the group:
-    /// with the few shares of a small container it would take long on a busy machine.
-    pub(super) fn share(&self, slot: u32, limits: &Limits) -> Result<(), StartError> {
-        self.set_share(&self.container_path(slot), limits)
+    fn open_share(&self, path: &str, shares: u64) -> Result<Share, StartError> {
+        let (file, value) = self.share(shares);
+        let folder = self.layout.folder("cpu", path).unwrap_or_default();
+        let place = format!("{folder}/{file}");
+        let opened = kernel::open(&cstring("cgroup", &place)?, libc::O_WRONLY)
+            .map(owned)
+            .or_failed("cgroup", || place.clone())?;
+        let file = kernel::dup_above(opened.as_raw_fd(), SHARE_FD_MIN)
+            .map(owned)
+            .or_failed("cgroup", || place)?;
+        Ok(Share {
+            file,
+            value: cstring("cgroup", &value.to_string())?,
+        })
     }
 
     fn set_share(&self, path: &str, limits: &Limits) -> Result<(), StartError> {
-        match limits.cpu_shares {
-            Some(shares) if self.layout.v2_only => v2::share(&self.layout, path, shares),
-            Some(shares) => v1::share(&self.layout, path, shares),
-            None => Ok(()),
+        let Some(shares) = limits.cpu_shares else {
+            return Ok(());
+        };
+        let (file, value) = self.share(shares);
+        let folder = self.layout.folder("cpu", path).unwrap_or_default();
+        set(&folder, file, value)
+    }
+
+    /// The setting's file and value.
+    fn share(&self, shares: u64) -> (&'static str, u64) {
+        if self.layout.v2_only {
+            ("cpu.weight", v2::weight(shares))
+        } else {
+            ("cpu.shares", shares)
         }
     }
 

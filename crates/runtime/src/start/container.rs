@@ -10,6 +10,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use super::cgroup::Group;
+use super::device::{self, Elsewhere};
 use super::file::{File, Memory};
 use super::kernel::{
     self, ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY, ATTR_STRICTATIME, EMPTY,
@@ -18,6 +19,7 @@ use super::kernel::{
 use super::path::{self, Kind, Links};
 use super::program::{self, Birth, Program};
 use super::report::{At, Done, Failure, Step, fail};
+use super::tmpfs::Tmpfs;
 
 const QUIET: u64 = ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC;
 /// Lookups below our own mounts: nothing there may lead elsewhere.
@@ -47,10 +49,7 @@ pub(super) struct Node {
 pub(super) enum Source {
     /// A detached tree.
     Tree(OwnedFd),
-    Tmpfs {
-        options: Vec<(CString, CString)>,
-        attributes: u64,
-    },
+    Tmpfs(Tmpfs),
     File(File),
 }
 
@@ -84,6 +83,8 @@ pub(super) struct Container {
     pub(super) shared_shm: Option<OwnedFd>,
     pub(super) shm_bytes: CString,
     pub(super) nodes: Vec<Node>,
+    /// Nodes outside /dev.
+    pub(super) elsewhere: Vec<Elsewhere>,
     pub(super) links: Vec<(CString, CString)>,
     pub(super) volumes: Vec<Volume>,
     /// Where volumes that are files lie.
@@ -136,6 +137,9 @@ fn prepare(container: &Container, report: RawFd) -> Done<RawFd> {
     let null = kernel::openat2(dev.mount, c"null", libc::O_PATH, 0, STRICT).at(Step::Dev)?;
     let sys = mount_sys(container, root)?;
     mount_volumes(container, root, files)?;
+    for (index, elsewhere) in container.elsewhere.iter().enumerate() {
+        device::place(elsewhere, dev.mount, root).at_index(Step::Device, index)?;
+    }
     for (index, (name, value)) in container.sysctls.iter().enumerate() {
         write_sysctl(proc_mount, name, value).at_index(Step::Sysctl, index)?;
     }
@@ -149,6 +153,10 @@ fn prepare(container: &Container, report: RawFd) -> Done<RawFd> {
         bind_console(&dev).at(Step::Tty)?;
     }
     if container.readonly_root {
+        // Afterwards it could not be made any more.
+        let cwd = &container.program.cwd;
+        let folder = path::open_or_make(root, cwd, Kind::Folder, Links::Follow).at(Step::Cwd)?;
+        kernel::close(folder);
         kernel::mount_setattr(root, ATTR_RDONLY, 0, false).at(Step::RootFs)?;
     }
     if let Some(pid) = &container.pid {
@@ -252,7 +260,7 @@ fn mount_dev(container: &Container, root: RawFd) -> Done<Dev> {
     Ok(Dev { mount, devpts })
 }
 
-fn make_node(dev: RawFd, node: &Node) -> Sys<()> {
+pub(super) fn make_node(dev: RawFd, node: &Node) -> Sys<()> {
     for folder in &node.folders {
         match kernel::mkdirat(dev, folder, 0o755) {
             Err(libc::EEXIST) => {}
@@ -325,20 +333,15 @@ fn mount_volume(
     files: Option<RawFd>,
     mounts: &[RawFd; VOLUMES_MAX],
 ) -> Sys<RawFd> {
-    let target = match &volume.within {
-        None => path::open_or_make(root, &volume.target, volume.kind, Links::Follow),
-        Some((within, rest)) => {
-            path::open_or_make(mounts[*within], rest, volume.kind, Links::Refuse)
-        }
-    }?;
-    let magic = kernel::fs_magic(target)?;
-    let system = [
-        kernel::PROC_MAGIC,
-        kernel::SYSFS_MAGIC,
-        kernel::CGROUP_MAGIC,
-        kernel::CGROUP2_MAGIC,
-    ];
-    if system.contains(&magic) && !volume.is_sys {
+    let (from, path, links) = match &volume.within {
+        None => (root, &volume.target, Links::Follow),
+        Some((within, rest)) => (mounts[*within], rest, Links::Refuse),
+    };
+    let (target, was_there) = match path::open_existing(from, path, volume.kind, links) {
+        Ok(target) => (target, true),
+        Err(_) => (path::open_or_make(from, path, volume.kind, links)?, false),
+    };
+    if kernel::is_system(target)? && !volume.is_sys {
         return Err(libc::EPERM);
     }
     if volume.kind == Kind::File && kernel::file_type(target)? == libc::S_IFDIR {
@@ -347,20 +350,12 @@ fn mount_volume(
     let mount = match &volume.source {
         Source::Tree(tree) => tree.as_raw_fd(),
         Source::File(file) => file.mount(files.ok_or(libc::ENOENT)?)?,
-        Source::Tmpfs {
-            options,
-            attributes,
-        } => {
-            let fs = kernel::fsopen(c"tmpfs")?;
-            for (key, value) in options {
-                kernel::fsconfig(fs, key, value)?;
-            }
-            let mount = kernel::fsmount(fs, *attributes)?;
-            kernel::close(fs);
-            mount
-        }
+        Source::Tmpfs(tmpfs) => tmpfs.mount(was_there.then_some(target))?,
     };
     kernel::attach(mount, target)?;
+    if let Source::Tmpfs(tmpfs) = &volume.source {
+        tmpfs.propagate(mount)?;
+    }
     kernel::close(target);
     Ok(mount)
 }

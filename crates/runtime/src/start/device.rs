@@ -1,12 +1,19 @@
-//! The nodes of a container's /dev, and the access rules that come with extra ones.
+//! The nodes of a container's /dev and of other places, and the access rules that come with extra
+//! ones.
+//!
+//! A node outside /dev is a mount of one that is made in the container's /dev and taken away there:
+//! no file system of the image or a volume ever holds a device.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+use std::os::fd::RawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use super::cgroup::{NodeKind, Rule};
-use super::container::Node;
-use super::{StartError, cstring, failed};
+use super::container::{Node, make_node};
+use super::kernel::{self, Sys};
+use super::path::{self, Kind, Links};
+use super::{StartError, cstring, failed, volume};
 use crate::spec::{ContainerSpec, Device};
 
 /// Most nodes of one container.
@@ -33,7 +40,18 @@ const OWN: [&str; 9] = [
 pub(super) struct Devices {
     pub(super) nodes: Vec<Node>,
     pub(super) rules: Vec<Rule>,
+    pub(super) elsewhere: Vec<Elsewhere>,
 }
+
+/// A node outside /dev.
+pub(super) struct Elsewhere {
+    pub(super) path: CString,
+    /// As it is made in /dev.
+    node: Node,
+}
+
+/// Where a node for another place is made, for a moment.
+const HATCHERY: &CStr = c".device";
 
 /// The default nodes, those of the spec and, for a privileged container, all of the host's.
 pub(super) fn prepare(spec: &ContainerSpec) -> Result<Devices, StartError> {
@@ -92,15 +110,9 @@ fn add(device: &Device, devices: &mut Devices) -> Result<(), StartError> {
             format!("{} as {}: {why}", device.host_path, device.container_path),
         )
     };
-    let name = device
-        .container_path
-        .strip_prefix("/dev/")
-        .map(|name| name.trim_end_matches('/'))
-        .filter(|name| {
-            name.split('/')
-                .all(|part| !part.is_empty() && part != "." && part != "..")
-        })
-        .ok_or_else(|| refused("a device has to lie below /dev"))?;
+    // Source: runc, which takes a relative path from the root.
+    let path = volume::clean(&format!("/{}", device.container_path))?;
+    let name = path.strip_prefix("/dev/").unwrap_or(&path);
     if metadata.is_dir() {
         return walk(host, name, device, 0, devices);
     }
@@ -144,7 +156,27 @@ fn walk(
     Ok(())
 }
 
-/// Answers whether it is a device at all.
+/// Mounts a node at its place, which is made when it is missing; in the container's process. `dev` is
+/// the container's own /dev, attached.
+pub(super) fn place(elsewhere: &Elsewhere, dev: RawFd, root: RawFd) -> Sys<()> {
+    let target = path::open_or_make(root, &elsewhere.path, Kind::File, Links::Follow)?;
+    if kernel::is_system(target)? {
+        return Err(libc::EPERM);
+    }
+    if kernel::file_type(target)? == libc::S_IFDIR {
+        return Err(libc::EISDIR);
+    }
+    make_node(dev, &elsewhere.node)?;
+    let mount = kernel::open_tree(dev, HATCHERY, false)?;
+    kernel::attach(mount, target)?;
+    kernel::unlinkat(dev, HATCHERY)?;
+    kernel::close(mount);
+    kernel::close(target);
+    Ok(())
+}
+
+/// Answers whether it is a device at all. A name is a path in /dev, or one from the root when it
+/// begins with a slash.
 fn push(
     metadata: &std::fs::Metadata,
     name: &str,
@@ -168,27 +200,35 @@ fn push(
         write: device.write,
         mknod: device.mknod,
     });
-    if devices.nodes.iter().any(|node| node.name == c_name) {
+    let known = devices.nodes.iter().any(|node| node.name == c_name)
+        || devices.elsewhere.iter().any(|known| known.path == c_name);
+    if known {
         return Ok(true);
     }
-    if devices.nodes.len() >= NODES_MAX {
+    if devices.nodes.len() + devices.elsewhere.len() >= NODES_MAX {
         return Err(failed(
             "dev",
             libc::E2BIG,
             format!("more than {NODES_MAX} devices"),
         ));
     }
-    let folders = name
-        .match_indices('/')
-        .map(|(end, _)| cstring("dev", &name[..end]))
-        .collect::<Result<_, _>>()?;
-    devices.nodes.push(Node {
+    let mut node = Node {
         name: c_name,
-        folders,
+        folders: Vec::new(),
         mode: bits | (metadata.mode() & 0o777),
         device: number,
         uid: metadata.uid(),
         gid: metadata.gid(),
-    });
+    };
+    if name.starts_with('/') {
+        let path = std::mem::replace(&mut node.name, HATCHERY.to_owned());
+        devices.elsewhere.push(Elsewhere { path, node });
+        return Ok(true);
+    }
+    node.folders = name
+        .match_indices('/')
+        .map(|(end, _)| cstring("dev", &name[..end]))
+        .collect::<Result<_, _>>()?;
+    devices.nodes.push(node);
     Ok(true)
 }

@@ -11,8 +11,8 @@ use std::ffi::{CString, OsString};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use super::kernel;
 use super::report::{Failure, Step, fail};
+use super::{fault, kernel};
 
 /// The first argument that makes this program an init. No path, so that no file can be named so.
 pub(super) const ROLE_NAME: &str = "windlass-init";
@@ -67,6 +67,9 @@ fn exec_failure(errno: i32) -> Failure {
 }
 
 fn candidates(command: &CString, path: &OsString) -> Vec<CString> {
+    if command.is_empty() {
+        return Vec::new();
+    }
     if command.as_bytes().contains(&b'/') {
         return vec![command.clone()];
     }
@@ -91,17 +94,12 @@ fn run(candidates: &[CString], args: &[CString]) -> ! {
     unsafe extern "C" {
         static environ: *const *const libc::c_char;
     }
-    let mut answer = libc::ENOENT;
-    for candidate in candidates {
+    let errno = fault::exec(REPORT, candidates, &|path| {
         // SAFETY: `argv` ends in null, its strings live until the process is replaced; nothing
         // changes the environment of this single thread.
-        match unsafe { kernel::execveat(libc::AT_FDCWD, candidate, argv.as_ptr(), environ) } {
-            libc::ENOENT | libc::ENOTDIR if candidates.len() > 1 => {}
-            libc::EACCES => answer = libc::EACCES,
-            errno => fail(REPORT, exec_failure(errno)),
-        }
-    }
-    fail(REPORT, exec_failure(answer))
+        unsafe { kernel::execveat(libc::AT_FDCWD, path, argv.as_ptr(), environ) }
+    });
+    fail(REPORT, exec_failure(errno))
 }
 
 /// Nobody's program runs in here, and the containers see it: none may trace it or open what it has

@@ -187,6 +187,11 @@ pub(crate) fn mknodat(dir: RawFd, name: &CStr, mode: u32, device: u64) -> Sys<()
     .map(drop)
 }
 
+pub(crate) fn unlinkat(dir: RawFd, name: &CStr) -> Sys<()> {
+    // SAFETY: the name ends in NUL.
+    unsafe { call(libc::SYS_unlinkat, [word(dir), text(name), 0, 0, 0, 0]) }.map(drop)
+}
+
 pub(crate) fn symlinkat(to: &CStr, dir: RawFd, name: &CStr) -> Sys<()> {
     // SAFETY: both strings end in NUL.
     unsafe {
@@ -265,6 +270,37 @@ pub(crate) fn fstat(fd: RawFd) -> Sys<libc::stat> {
         }
         Ok(stat)
     }
+}
+
+/// Reads at a place of a file.
+pub(crate) fn read_at(fd: RawFd, buffer: &mut [u8], at: u64) -> Sys<usize> {
+    // SAFETY: writes at most the slice.
+    unsafe {
+        call(
+            libc::SYS_pread64,
+            [
+                word(fd),
+                buffer.as_mut_ptr() as usize,
+                buffer.len(),
+                at as usize,
+                0,
+                0,
+            ],
+        )
+    }
+}
+
+/// Whether this process may run the file, as far as its mode and its mount say.
+pub(crate) fn may_execute(path: &CStr) -> bool {
+    let dir = word(libc::AT_FDCWD);
+    // SAFETY: the path ends in NUL.
+    unsafe {
+        call(
+            libc::SYS_faccessat,
+            [dir, text(path), libc::X_OK as usize, 0, 0, 0],
+        )
+    }
+    .is_ok()
 }
 
 /// The file type alone, as in `S_IFMT`.

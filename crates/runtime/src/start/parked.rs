@@ -17,6 +17,7 @@ use super::{
     readable,
 };
 use crate::spec::ContainerSpec;
+use windlass_model::program_fault::ProgramFault;
 
 /// Largest message in either direction, bytes.
 const MESSAGE_MAX_BYTES: usize = 16 << 20;
@@ -52,6 +53,8 @@ struct Answer {
     has_terminal: bool,
     #[n(2)]
     error: Option<StartError>,
+    #[n(3)]
+    fault: Option<ProgramFault>,
 }
 
 impl Parked {
@@ -121,6 +124,7 @@ impl Parked {
                     pid: answer.pid,
                     pidfd,
                     pty,
+                    fault: answer.fault,
                 })
             }
             Some(error) => Err(Failed::Here(error)),
@@ -219,17 +223,20 @@ fn answer(socket: BorrowedFd<'_>, launched: Launched) -> Option<()> {
                 pid: born.pid,
                 has_terminal: born.pty.is_some(),
                 error: None,
+                fault: born.fault.clone(),
             }
         }
         Err(Failed::Here(error)) => Answer {
             pid: 0,
             has_terminal: false,
             error: Some(error.clone()),
+            fault: None,
         },
         Err(Failed::InChild(failure)) => Answer {
             pid: 0,
             has_terminal: false,
             error: Some(failed(failure.step.name(), failure.errno, "the container")),
+            fault: None,
         },
     };
     fds.extend(launched.remains.iter().map(AsRawFd::as_raw_fd));

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::cgroup::{Group, Rule, default_rules};
 use super::container::{Container, Join, Net};
-use super::program::{CStrings, Program, Rlimit};
+use super::program::{CStrings, Program, Rlimit, SHARE};
 use super::{
     OrFailed, Running, Shared, StartError, Stdio, borrow, capability, cstring, device, failed,
     file, kernel, overlay, owned, rlimit, seccomp, sysctl, user, volume,
@@ -110,13 +110,13 @@ pub(super) fn container(
     ground: &mut Ground,
     spec: &ContainerSpec,
     shared: &Shared<'_>,
-    (group, v2_only): (Group, bool),
+    (mut group, v2_only): (Group, bool),
     devices: device::Devices,
     stdio: Stdio,
     staging: &Path,
 ) -> Result<Planned, StartError> {
     let root = overlay::open(&spec.root, staging)?;
-    let program = program(
+    let mut program = program(
         ground,
         spec,
         &spec.process,
@@ -124,6 +124,7 @@ pub(super) fn container(
         stdio,
         Occasion::Start,
     )?;
+    program.share = group.share.take();
     let mut flags = (libc::CLONE_NEWNS | libc::CLONE_NEWUTS) as u64;
     let (net, new_net) = net(&spec.network)?;
     let (pid, new_pid) = namespace(&spec.pid, shared.pid.as_ref(), "pid")?;
@@ -165,6 +166,7 @@ pub(super) fn container(
             shared_shm,
             shm_bytes: cstring("dev", &spec.shm_bytes.unwrap_or(SHM_BYTES).to_string())?,
             nodes: devices.nodes,
+            elsewhere: devices.elsewhere,
             links: device::links(),
             files: file::Memory::of(&volumes)?,
             volumes,
@@ -250,7 +252,6 @@ fn program(
     let command = process
         .args
         .first()
-        .filter(|command| !command.is_empty())
         .ok_or_else(|| failed("exec", libc::EINVAL, "no command"))?;
     let user = user::resolve(root, &process.user)?;
     let mut env = process.env.clone();
@@ -307,6 +308,7 @@ fn program(
         oom_score_adj: cstring("oom_score_adj", &process.oom_score_adj.to_string())?,
         stdio: (!process.tty).then(|| streams(stdio)).transpose()?,
         init,
+        share: None,
     })
 }
 
@@ -333,6 +335,10 @@ fn rlimits(process: &Process) -> Result<Vec<Rlimit>, StartError> {
 
 /// A command with a slash is a path; another is looked for along PATH, the last one named.
 fn candidates(command: &str, env: &[String]) -> Result<Vec<std::ffi::CString>, StartError> {
+    // No folder has a file without a name.
+    if command.is_empty() {
+        return Ok(Vec::new());
+    }
     if command.contains('/') {
         return Ok(vec![cstring("exec", command)?]);
     }
@@ -462,7 +468,9 @@ pub(super) fn detail(
         Step::Sysctl => spec.sysctls.get(index).map(|(name, _)| name.clone()),
         Step::Hostname => Some(spec.hostname.clone()),
         Step::Mount => planned.and_then(|c| text(c.volumes.get(index).map(|v| &v.target))),
+        Step::Device => planned.and_then(|c| text(c.elsewhere.get(index).map(|d| &d.path))),
         Step::Mask => planned.and_then(|c| text(c.masked.iter().chain(&c.readonly).nth(index))),
+        Step::Cgroup if index == SHARE => Some("the group's share of the processors".into()),
         Step::Cgroup => Some("joining the container's groups".into()),
         Step::Namespaces => Some("joining or leaving namespaces".into()),
         Step::Dev => Some("/dev of the container".into()),
@@ -489,6 +497,7 @@ mod tests {
         };
         assert_eq!(get("sh", "/a::/b"), ["/a/sh", "./sh", "/b/sh"]);
         assert_eq!(get("./sh", "/a"), ["./sh"]);
+        assert_eq!(get("", "/a"), [""; 0]);
         assert!(candidates("s\0h", &[]).is_err());
     }
 

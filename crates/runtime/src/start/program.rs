@@ -6,13 +6,16 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use super::capability;
-use super::kernel;
+use super::cgroup::Share;
 use super::path::{self, Kind, Links};
 use super::report::{At, Done, Failure, Step, send_born, send_terminal};
 use super::user::User;
+use super::{fault, kernel};
 
 /// Where the report socket lies from the last steps on; init receives it there.
 pub(super) const REPORT_FD: RawFd = 3;
+/// The place among the groups' failures for the one of [`take_share`].
+pub(super) const SHARE: usize = u16::MAX as usize;
 /// Where the init program lies.
 const INIT_FD: RawFd = 4;
 
@@ -62,6 +65,8 @@ pub(super) struct Program {
     pub(super) stdio: Option<[OwnedFd; 3]>,
     /// The init program and its arguments, if one is to be process 1.
     pub(super) init: Option<(OwnedFd, CStrings)>,
+    /// Of the container's group, for its first process.
+    pub(super) share: Option<Share>,
 }
 
 /// How the process that runs the program comes to be.
@@ -126,6 +131,7 @@ pub(super) fn run(program: &Program, root: RawFd, report: RawFd, birth: Birth) -
     enter_cwd(program, root)?;
     close_the_rest(program, report)?;
     privileges(program)?;
+    take_share(program)?;
     let _ = kernel::prctl(libc::PR_SET_PDEATHSIG, 0);
     let _ = kernel::set_signal_mask(0);
     if birth == Birth::Late {
@@ -173,7 +179,8 @@ fn enter_cwd(program: &Program, root: RawFd) -> Done<()> {
     kernel::fchdir(folder).at(Step::Cwd)
 }
 
-/// Leaves the standard streams, the report socket and, if wanted, the init program.
+/// Leaves the standard streams, the report socket and, if there are, the init program and the
+/// group's share.
 fn close_the_rest(program: &Program, report: RawFd) -> Done<()> {
     let report = kernel::dup_above(report, 64).at(Step::Exec)?;
     let mut first = REPORT_FD as u32 + 1;
@@ -183,7 +190,25 @@ fn close_the_rest(program: &Program, report: RawFd) -> Done<()> {
         first += 1;
     }
     kernel::dup3(report, REPORT_FD, libc::O_CLOEXEC).at(Step::Exec)?;
+    if let Some(share) = &program.share {
+        let kept = share.file.as_raw_fd() as u32;
+        kernel::close_range(first, kept - 1).at(Step::Exec)?;
+        first = kept + 1;
+    }
     kernel::close_range(first, u32::MAX).at(Step::Exec)
+}
+
+/// The program must never see another share than its own, and what comes before it should not have
+/// to live with it.
+fn take_share(program: &Program) -> Done<()> {
+    let Some(share) = &program.share else {
+        return Ok(());
+    };
+    let file = share.file.as_raw_fd();
+    kernel::write(file, share.value.to_bytes()).at_index(Step::Cgroup, SHARE)?;
+    // A process born late inherits nothing of this.
+    kernel::close(file);
+    Ok(())
 }
 
 /// From here on only what the container may do. Failures still reach the report: it lies at
@@ -246,23 +271,15 @@ fn exec(program: &Program) -> Done<Infallible> {
             kernel::execveat(INIT_FD, kernel::EMPTY, args(init_args), args(&program.env))
         });
     }
-    // As execvp, without its retry through a shell: a file that may not be run is remembered, and
-    // the search goes on.
-    let mut answer = libc::ENOENT;
-    for candidate in &program.candidates {
+    failed(fault::exec(REPORT_FD, &program.candidates, &|path| {
         // SAFETY: as above.
-        match unsafe {
+        unsafe {
             kernel::execveat(
                 libc::AT_FDCWD,
-                candidate,
+                path,
                 args(&program.args),
                 args(&program.env),
             )
-        } {
-            libc::ENOENT | libc::ENOTDIR if program.candidates.len() > 1 => {}
-            libc::EACCES => answer = libc::EACCES,
-            errno => return failed(errno),
         }
-    }
-    failed(answer)
+    }))
 }

@@ -2,10 +2,12 @@
 //! closes: the end without a word is success.
 //!
 //! Records: `E` an error (step, index, errno), `T` a terminal's master, `P` the pidfd of a process
-//! born late. Descriptors travel beside the letter.
+//! born late, `X` a program that the kernel did not run, though its process did start ([`Seen`]).
+//! Descriptors travel beside the letter.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+use super::fault::{self, Seen};
 use super::kernel::{self, MESSAGE_FDS_MAX, Sys};
 use super::owned;
 
@@ -31,9 +33,10 @@ pub(super) enum Step {
     Credentials,
     Seccomp,
     Exec,
+    Device,
 }
 
-const STEPS: [(Step, &str); 18] = [
+const STEPS: [(Step, &str); 19] = [
     (Step::Cgroup, "cgroup"),
     (Step::Namespaces, "namespaces"),
     (Step::RootFs, "rootfs"),
@@ -52,6 +55,7 @@ const STEPS: [(Step, &str); 18] = [
     (Step::Credentials, "credentials"),
     (Step::Seccomp, "seccomp"),
     (Step::Exec, "exec"),
+    (Step::Device, "device"),
 ];
 
 impl Step {
@@ -144,12 +148,13 @@ pub(super) struct Heard {
     pub(super) terminal: Option<OwnedFd>,
     pub(super) born: Option<OwnedFd>,
     pub(super) failure: Option<Failure>,
+    pub(super) fault: Option<Seen>,
 }
 
 /// Listens until execve, or the process's end, closes the other side.
 pub(super) fn listen(socket: &OwnedFd) -> Heard {
     let mut heard = Heard::default();
-    let (mut bytes, mut fds) = ([0u8; 16], [-1; MESSAGE_FDS_MAX]);
+    let (mut bytes, mut fds) = ([0u8; 256], [-1; MESSAGE_FDS_MAX]);
     loop {
         let (length, count) = match kernel::receive(socket.as_raw_fd(), &mut bytes, &mut fds) {
             Ok((0, _)) | Err(_) => return heard,
@@ -159,6 +164,7 @@ pub(super) fn listen(socket: &OwnedFd) -> Heard {
         match bytes[0] {
             b'T' => heard.terminal = fd,
             b'P' => heard.born = fd,
+            fault::LETTER => heard.fault = Seen::decode(&bytes[..length]),
             _ => heard.failure = heard.failure.or(decode(&bytes[..length])),
         }
     }

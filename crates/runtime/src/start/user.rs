@@ -1,8 +1,9 @@
-//! Who a process runs as: the request against the image's own passwd and group files.
+//! Who a process runs as: the request against the image's own passwd and group files, by Docker's
+//! grammar and in its words.
 //!
-//! The rules that keep a hostile file from making someone root: a request of digits is a number and
-//! never a name; a number that does not fit is an error, not another user; a name that could be
-//! read as a number is refused; an absent name is an error, not uid 0.
+//! Stricter than Docker where a hostile file could make someone root: a line with a malformed number
+//! is nobody's, where Docker reads the number as 0; and a name that looks like a number (`0x0`, `-1`,
+//! `+0`) is not looked up.
 
 use std::os::fd::RawFd;
 
@@ -26,14 +27,15 @@ pub(super) struct User {
     pub(super) home: String,
 }
 
-/// Resolves `user`, `uid`, `user:group`, `uid:gid` or nothing (root) with the files under `root`.
+/// Resolves `user`, `uid`, `user:group`, `uid:gid` or nothing (root) with the files under `root`. Either
+/// side of the colon may be empty: root, and the user's own groups.
 pub(super) fn resolve(root: RawFd, request: &str) -> Result<User, StartError> {
     let file = |path: &std::ffi::CStr| match path::read(root, path, FILE_MAX_BYTES) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(libc::EFBIG) => Err(failed(
             "user",
             libc::EFBIG,
-            format!("{} of the image", path.to_string_lossy()),
+            format!("{} of the image is too large", path.to_string_lossy()),
         )),
         // An image without the file, or with something else in its place, has no users.
         Err(_) => Ok(String::new()),
@@ -42,24 +44,24 @@ pub(super) fn resolve(root: RawFd, request: &str) -> Result<User, StartError> {
 }
 
 fn lookup(request: &str, passwd: &str, group: &str) -> Result<User, StartError> {
-    let refused = |errno| failed("user", errno, format!("user {request:?} of the image"));
-    let (user, wanted_group) = match request.split_once(':') {
-        Some((user, group)) => (user, Some(group)),
-        None => (request, None),
-    };
-    let user = if user.is_empty() { "0" } else { user };
-    let user = Request::parse(user).ok_or_else(|| refused(libc::EINVAL))?;
+    let mut fields = request.split(':');
+    let user = fields.next().filter(|user| !user.is_empty());
+    let wanted_group = fields.next().filter(|group| !group.is_empty());
+    let user = Request::parse(user.unwrap_or("0"))?;
     let entry = passwd
         .lines()
         .filter_map(Entry::parse)
         .find(|entry| match user {
             Request::Id(id) => entry.uid == id,
             Request::Name(name) => entry.name == name,
+            Request::Nobody(_) => false,
         });
     let (name, uid, gid, home) = match (&entry, user) {
         (Some(entry), _) => (entry.name, entry.uid, entry.gid, entry.home),
         (None, Request::Id(id)) => ("", id, 0, "/"),
-        (None, Request::Name(_)) => return Err(refused(libc::ENOENT)),
+        (None, Request::Name(name) | Request::Nobody(name)) => {
+            return Err(missing("user", name, "passwd"));
+        }
     };
     let home = if home.is_empty() { "/" } else { home }.to_owned();
     let Some(wanted) = wanted_group else {
@@ -73,14 +75,7 @@ fn lookup(request: &str, passwd: &str, group: &str) -> Result<User, StartError> 
             home,
         });
     };
-    let gid = match Request::parse(wanted).ok_or_else(|| refused(libc::EINVAL))? {
-        Request::Id(id) => id,
-        Request::Name(wanted) => group
-            .lines()
-            .filter_map(group_entry)
-            .find_map(|(name, id, _)| (name == wanted).then_some(id))
-            .ok_or_else(|| refused(libc::ENOENT))?,
-    };
+    let gid = find_group(wanted, group)?;
     Ok(User {
         uid,
         gid,
@@ -89,21 +84,52 @@ fn lookup(request: &str, passwd: &str, group: &str) -> Result<User, StartError> 
     })
 }
 
+fn find_group(wanted: &str, group: &str) -> Result<u32, StartError> {
+    match Request::parse(wanted)? {
+        Request::Id(id) => Ok(id),
+        Request::Name(wanted) => group
+            .lines()
+            .filter_map(group_entry)
+            .find_map(|(name, id, _)| (name == wanted).then_some(id))
+            .ok_or_else(|| missing("group", wanted, "group")),
+        Request::Nobody(wanted) => Err(missing("group", wanted, "group")),
+    }
+}
+
+fn missing(kind: &str, name: &str, file: &str) -> StartError {
+    let detail = format!("unable to find {kind} {name}: no matching entries in {file} file");
+    failed("user", libc::ENOENT, detail)
+}
+
 #[derive(Clone, Copy)]
 enum Request<'a> {
     Id(u32),
     Name(&'a str),
+    /// What no file is asked for.
+    Nobody(&'a str),
 }
 
 impl Request<'_> {
-    fn parse(text: &str) -> Option<Request<'_>> {
-        let first = *text.as_bytes().first()?;
-        if text.bytes().all(|b| b.is_ascii_digit()) {
-            return id(text).map(Request::Id);
+    /// # Errors
+    /// A number that is no id.
+    fn parse(text: &str) -> Result<Request<'_>, StartError> {
+        if let Ok(number) = text.parse::<i64>() {
+            if text.starts_with('+') {
+                return Ok(Request::Nobody(text));
+            }
+            let id = u32::try_from(number).ok().filter(|id| *id <= ID_MAX);
+            return id.map(Request::Id).ok_or_else(|| {
+                let detail = format!("uids and gids must be in range 0-{ID_MAX}");
+                failed("user", libc::EINVAL, detail)
+            });
         }
-        // `0x0`, `-1` and `+0` are names in no system that means well.
-        let name = !first.is_ascii_digit() && first != b'-' && first != b'+';
-        name.then_some(Request::Name(text))
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
+        let numeric = digits || text.starts_with(['-', '+']) || text.starts_with("0x");
+        Ok(if numeric {
+            Request::Nobody(text)
+        } else {
+            Request::Name(text)
+        })
     }
 }
 
@@ -161,7 +187,9 @@ mod tests {
         web:x:1000:1001:Web:/srv/web:/bin/sh\n\
         broken:x:zero:0::/:\n\
         1:x:0:0::/:\n01:x:0:0::/:\n-1:x:0:0::/:\n+0:x:0:0::/:\n0x0:x:0:0::/:\n\
-        4294967296:x:0:0::/:\nbig:x:4294967295:0::/:\n";
+        4294967296:x:0:0::/:\nbig:x:4294967295:0::/:\n\
+        99999999999999999999:x:0:0::/:\n3d:x:30:30::/3d:\n";
+    const RANGE: &str = "uids and gids must be in range 0-2147483647";
     const GROUP: &str = "root:x:0:\nweb:x:1001:\nlogs:x:44:other,web\naudio:x:29:web\n7:x:0:web\n";
 
     #[test]
@@ -185,22 +213,53 @@ mod tests {
             ("1", user(1, 0, &[0], "/")),
             ("01", user(1, 0, &[0], "/")),
             ("2147483647", user(2147483647, 0, &[0], "/")),
-            ("-1", Err(libc::EINVAL)),
-            ("+0", Err(libc::EINVAL)),
-            ("0x0", Err(libc::EINVAL)),
-            ("2147483648", Err(libc::EINVAL)),
-            ("4294967295", Err(libc::EINVAL)),
-            ("4294967296", Err(libc::EINVAL)),
-            ("99999999999", Err(libc::EINVAL)),
-            ("web:", Err(libc::EINVAL)),
-            ("nobody", Err(libc::ENOENT)),
-            ("broken", Err(libc::ENOENT)),
-            ("big", Err(libc::ENOENT)),
-            ("web:nogroup", Err(libc::ENOENT)),
-            ("1000:-1", Err(libc::EINVAL)),
+            ("web:", user(1000, 1001, &[1001, 44, 29, 0], "/srv/web")),
+            ("1000:", user(1000, 1001, &[1001, 44, 29, 0], "/srv/web")),
+            ("77:", user(77, 0, &[0], "/")),
+            (":", user(0, 0, &[0], "/root")),
+            ("web:logs:rest", user(1000, 44, &[44], "/srv/web")),
+            ("3d", user(30, 30, &[30], "/3d")),
+            ("-1", Err(RANGE)),
+            ("2147483648", Err(RANGE)),
+            ("4294967295", Err(RANGE)),
+            ("4294967296", Err(RANGE)),
+            ("99999999999", Err(RANGE)),
+            ("1000:-1", Err(RANGE)),
+            (
+                "+0",
+                Err("unable to find user +0: no matching entries in passwd file"),
+            ),
+            (
+                "0x0",
+                Err("unable to find user 0x0: no matching entries in passwd file"),
+            ),
+            (
+                "nobody",
+                Err("unable to find user nobody: no matching entries in passwd file"),
+            ),
+            (
+                "broken",
+                Err("unable to find user broken: no matching entries in passwd file"),
+            ),
+            (
+                "big",
+                Err("unable to find user big: no matching entries in passwd file"),
+            ),
+            (
+                "99999999999999999999",
+                Err("unable to find user 99999999999999999999: no matching entries in passwd file"),
+            ),
+            (
+                "web:nogroup",
+                Err("unable to find group nogroup: no matching entries in group file"),
+            ),
+            (
+                "0:0x0",
+                Err("unable to find group 0x0: no matching entries in group file"),
+            ),
         ] {
-            let got = lookup(request, PASSWD, GROUP).map_err(|e| e.errno);
-            assert_eq!(got, want, "{request:?}");
+            let got = lookup(request, PASSWD, GROUP).map_err(|e| e.detail);
+            assert_eq!(got, want.map_err(String::from), "{request:?}");
         }
     }
 

@@ -1,23 +1,18 @@
-//! Volumes and memory file systems: checks of targets and options, and the sources as detached
-//! mounts.
+//! Volumes: checks of targets, and the sources as detached mounts.
 //!
 //! The source of a bind is a resolved path: a link in it is refused. A bind takes its submounts
 //! along, and read-only means all of them. Binds of a container that is not privileged are `nodev`
 //! and `nosuid`: a volume passes between containers of different users and confinement, and one must
-//! not hand the other a program that makes it root. A memory file system is `nosuid`, `nodev` and
-//! `noexec` unless its options say otherwise, as in the field.
+//! not hand the other a program that makes it root.
 
 use std::ffi::CString;
 use std::os::fd::AsRawFd;
 
 use super::container::{Source, VOLUMES_MAX, Volume};
 use super::file::File;
-use super::kernel::{
-    self, ATTR_NOATIME, ATTR_NODEV, ATTR_NODIRATIME, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY,
-    ATTR_STRICTATIME, RESOLVE_NO_SYMLINKS,
-};
+use super::kernel::{self, ATTR_NODEV, ATTR_NOSUID, ATTR_RDONLY, RESOLVE_NO_SYMLINKS};
 use super::path::Kind;
-use super::{OrFailed, StartError, cstring, failed, owned};
+use super::{OrFailed, StartError, cstring, failed, owned, tmpfs};
 use crate::spec::{Mount, MountKind};
 
 /// Folders the runtime makes itself. A volume may lie in /dev, but not be it; /sys may be the host's.
@@ -45,7 +40,11 @@ pub(super) fn prepare(mounts: &[Mount], privileged: bool) -> Result<Vec<Volume>,
     let mut targets: Vec<String> = Vec::new();
     for (target, mount) in sorted {
         if targets.contains(&target) {
-            return Err(failed("mount", libc::EINVAL, format!("{target} twice")));
+            return Err(failed(
+                "mount",
+                libc::EINVAL,
+                format!("Duplicate mount point: {target}"),
+            ));
         }
         volumes.push(open(&target, mount, &targets, privileged)?);
         targets.push(target);
@@ -64,7 +63,7 @@ fn open(
         MountKind::Tmpfs {
             size_bytes,
             options,
-        } => (Kind::Folder, tmpfs(*size_bytes, options, mount)?),
+        } => (Kind::Folder, tmpfs::prepare(*size_bytes, options, mount)?),
         MountKind::File { text } => {
             let file = File::new(earlier.len(), text, mount.readonly)?;
             (Kind::File, Source::File(file))
@@ -96,7 +95,11 @@ fn is_sysfs(source: &Source) -> bool {
 }
 
 fn refused<T>(target: &str, errno: i32, why: &str) -> Result<T, StartError> {
-    Err(failed("mount", errno, format!("target {target:?} {why}")))
+    Err(failed(
+        "mount",
+        errno,
+        format!("invalid mount path: '{target}' {why}"),
+    ))
 }
 
 /// The deepest earlier target this one lies in, and the rest of the path.
@@ -114,20 +117,22 @@ fn within(target: &str, earlier: &[String]) -> Result<Option<(usize, CString)>, 
         .transpose()
 }
 
-/// The target without doubled slashes.
-fn clean(target: &str) -> Result<String, StartError> {
+/// The target without doubled slashes, `.` and `..`: a text is made shorter, no link is looked at, and
+/// above the root there is nothing. Source: Docker.
+pub(super) fn clean(target: &str) -> Result<String, StartError> {
     if !target.starts_with('/') {
-        return refused(target, libc::EINVAL, "is not absolute");
+        return refused(target, libc::EINVAL, "mount path must be absolute");
     }
-    let parts: Vec<_> = target
-        .split('/')
-        .filter(|part| !part.is_empty() && *part != ".")
-        .collect();
-    if parts.contains(&"..") {
-        return refused(target, libc::EINVAL, "goes up");
+    let mut parts: Vec<&str> = Vec::new();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
     }
     if parts.is_empty() {
-        return refused(target, libc::EINVAL, "is the root");
+        return refused(target, libc::EINVAL, "destination can't be '/'");
     }
     let path = format!("/{}", parts.join("/"));
     if path.starts_with("/proc/") || path.starts_with("/sys/") {
@@ -175,65 +180,6 @@ fn bind(source: &str, readonly: bool, privileged: bool) -> Result<(Kind, Source)
     Ok((kind, Source::Tree(tree)))
 }
 
-fn tmpfs(size_bytes: u64, options: &[String], mount: &Mount) -> Result<Source, StartError> {
-    let mut attributes = ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC;
-    let mut settings = vec![
-        (c"source".to_owned(), c"tmpfs".to_owned()),
-        (
-            c"size".to_owned(),
-            cstring("mount", &size_bytes.to_string())?,
-        ),
-    ];
-    for option in options {
-        let refused = || {
-            failed(
-                "mount",
-                libc::EINVAL,
-                format!(
-                    "option {option:?} of the memory file system at {}",
-                    mount.target
-                ),
-            )
-        };
-        match option.split_once('=') {
-            Some((key @ ("mode" | "uid" | "gid" | "nr_inodes" | "nr_blocks" | "mpol"), value)) => {
-                settings.push((cstring("mount", key)?, cstring("mount", value)?));
-            }
-            Some(_) => return Err(refused()),
-            None => attributes = flag(option, attributes).ok_or_else(refused)?,
-        }
-    }
-    if mount.readonly {
-        attributes |= ATTR_RDONLY;
-    }
-    Ok(Source::Tmpfs {
-        options: settings,
-        attributes,
-    })
-}
-
-/// Mount flags by name. Those that mean nothing in memory change nothing; those that would make it
-/// another kind of mount are refused.
-fn flag(name: &str, attributes: u64) -> Option<u64> {
-    Some(match name {
-        "ro" => attributes | ATTR_RDONLY,
-        "rw" => attributes & !ATTR_RDONLY,
-        "nosuid" => attributes | ATTR_NOSUID,
-        "suid" => attributes & !ATTR_NOSUID,
-        "nodev" => attributes | ATTR_NODEV,
-        "dev" => attributes & !ATTR_NODEV,
-        "noexec" => attributes | ATTR_NOEXEC,
-        "exec" => attributes & !ATTR_NOEXEC,
-        "noatime" => attributes & !ATTR_STRICTATIME | ATTR_NOATIME,
-        "strictatime" => attributes & !ATTR_NOATIME | ATTR_STRICTATIME,
-        "nodiratime" => attributes | ATTR_NODIRATIME,
-        "diratime" => attributes & !ATTR_NODIRATIME,
-        "atime" | "relatime" => attributes & !(ATTR_NOATIME | ATTR_STRICTATIME),
-        "defaults" | "async" | "sync" | "dirsync" | "nomand" | "private" | "rprivate" => attributes,
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,7 +194,10 @@ mod tests {
             ("", Err(libc::EINVAL)),
             ("/", Err(libc::EINVAL)),
             ("/.", Err(libc::EINVAL)),
-            ("/a/../../b", Err(libc::EINVAL)),
+            ("/a/../../b", Ok("/b")),
+            ("/a/b/../c", Ok("/a/c")),
+            ("/a/..", Err(libc::EINVAL)),
+            ("/a/../proc/self", Err(libc::EPERM)),
             ("/proc/self", Err(libc::EPERM)),
             ("/sys/fs", Err(libc::EPERM)),
         ] {
@@ -279,14 +228,5 @@ mod tests {
         assert_eq!(find("/a/b/c"), Some((2, c"/c".to_owned())));
         assert_eq!(find("/a/c/d"), Some((0, c"/c/d".to_owned())));
         assert_eq!(find("/abc"), None);
-    }
-
-    #[test]
-    fn options_are_flags_or_refused() {
-        let start = ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC;
-        assert_eq!(flag("exec", start), Some(ATTR_NOSUID | ATTR_NODEV));
-        assert_eq!(flag("ro", start), Some(start | ATTR_RDONLY));
-        assert_eq!(flag("bind", start), None);
-        assert_eq!(flag("lowerdir=/", start), None);
     }
 }

@@ -43,6 +43,7 @@ pub(crate) async fn exits_are_reported(mut bed: Bed) {
             exit,
             oom,
             at_ms,
+            fault: None,
         } => {
             assert_eq!(
                 (container.as_str(), run, exit, oom),

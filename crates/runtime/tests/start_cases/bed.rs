@@ -142,6 +142,24 @@ impl Bed {
         text
     }
 
+    /// As [`Bed::output`]; `ahead`: from a process that was parked for it.
+    pub(crate) fn output_of(&mut self, spec: &ContainerSpec, ahead: bool) -> String {
+        if !ahead {
+            return self.output(spec);
+        }
+        let slot = self.slot();
+        self.starter.park(slot).unwrap();
+        let (stdio, out) = pipes();
+        let running = self
+            .starter
+            .start(slot, spec, &Shared::default(), stdio)
+            .unwrap();
+        let text = read(out);
+        assert_eq!(wait(&running), Exit::Code(0), "{text}");
+        assert!(self.starter.remove_container(slot).is_empty());
+        text
+    }
+
     /// Starts a container that stays.
     pub(crate) fn start(&mut self, spec: &ContainerSpec) -> Running {
         let slot = self.slot();

@@ -175,8 +175,8 @@ fn masks_and_devices() {
     assert_eq!(bed.output(&spec), "4\n1:5\n");
     spec = bed.spec("");
     spec.devices = vec![Device {
-        host_path: "/dev/zero".into(),
-        container_path: "/etc/zero".into(),
+        host_path: "/etc/passwd".into(),
+        container_path: "/dev/passwd".into(),
         read: true,
         write: true,
         mknod: true,

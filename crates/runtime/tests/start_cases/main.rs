@@ -14,7 +14,9 @@ mod lifecycle;
 mod oracle;
 mod pressure;
 mod probe;
+mod programs;
 mod sharing;
+mod surroundings;
 mod version2;
 
 use std::ffi::{CString, OsString};
@@ -45,8 +47,10 @@ fn main() {
         failures::CASES,
         hostile::CASES,
         sharing::CASES,
+        surroundings::CASES,
         oracle::CASES,
         pressure::CASES,
+        programs::CASES,
         version2::CASES,
     ]
     .concat();

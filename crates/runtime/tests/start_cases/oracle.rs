@@ -87,21 +87,25 @@ fn same_view() {
 
 /// Runs a program in the bed's base image.
 fn runc(bed: &Bed, args: &[&str], env: &[&str]) -> String {
+    let output = runc_output(bed, args, env);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!text.is_empty(), "{errors}");
+    text
+}
+
+pub(crate) fn runc_output(bed: &Bed, args: &[&str], env: &[&str]) -> std::process::Output {
     let bundle = bed.folder.join("bundle");
     fs::create_dir_all(&bundle).unwrap();
     let config = configuration(&bed.base().display().to_string(), args, env);
     fs::write(bundle.join("config.json"), config.to_string()).unwrap();
     let name = format!("windlass-oracle-{}", std::process::id());
-    let output = Command::new("runc")
+    Command::new("runc")
         .args(["--root", &bed.folder.join("runc").display().to_string()])
         .args(["run", "--bundle", &bundle.display().to_string(), &name])
         .stdin(std::process::Stdio::null())
         .output()
-        .expect("package runc");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(!text.is_empty(), "{errors}");
-    text
+        .expect("package runc")
 }
 
 fn configuration(root: &str, args: &[&str], env: &[&str]) -> Value {

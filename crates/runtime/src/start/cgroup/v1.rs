@@ -35,12 +35,6 @@ pub(super) fn limit(layout: &Layout, path: &str, limits: &Limits) -> Result<(), 
     Ok(())
 }
 
-/// The group's part of busy processors.
-pub(super) fn share(layout: &Layout, path: &str, shares: u64) -> Result<(), StartError> {
-    let folder = layout.folder("cpu", path).unwrap_or_default();
-    set(&folder, "cpu.shares", shares)
-}
-
 fn memory(folder: &str, limits: &Limits) -> Result<(), StartError> {
     if let Some(bytes) = limits.memory_bytes {
         let both = limits.swap_bytes.map(|swap| bytes.saturating_add(swap));

@@ -66,14 +66,8 @@ pub(super) fn limit(layout: &Layout, path: &str, limits: &Limits) -> Result<(), 
     Ok(())
 }
 
-/// The group's part of busy processors.
-pub(super) fn share(layout: &Layout, path: &str, shares: u64) -> Result<(), StartError> {
-    let folder = layout.folder("", path).unwrap_or_default();
-    set(&folder, "cpu.weight", weight(shares))
-}
-
 /// Docker's conversion of v1 shares, 2 to 262144, to a weight, 1 to 10000.
-fn weight(shares: u64) -> u64 {
+pub(super) fn weight(shares: u64) -> u64 {
     1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
 }
 

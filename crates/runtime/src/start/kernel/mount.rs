@@ -33,6 +33,12 @@ pub(crate) fn fs_magic(fd: RawFd) -> Sys<i64> {
     }
 }
 
+/// Whether a descriptor lies on one of the kernel's own file systems.
+pub(crate) fn is_system(fd: RawFd) -> Sys<bool> {
+    let magic = fs_magic(fd)?;
+    Ok([PROC_MAGIC, SYSFS_MAGIC, CGROUP_MAGIC, CGROUP2_MAGIC].contains(&magic))
+}
+
 /// Whether the mount the descriptor came through forbids writing.
 pub(crate) fn on_readonly_mount(fd: RawFd) -> Sys<bool> {
     // SAFETY: a zeroed statvfs is valid, and fstatvfs fills it.
