@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 import pytest
+from botocore.exceptions import ClientError
 from windlass import FOREVER, Tasks, busybox, container, told, unique, wait_until
 
 
@@ -226,6 +227,43 @@ def test_a_start_goes_on_as_the_one_before(own, monkeypatch):
         assert own.ecs.list_container_instances(cluster=name)["containerInstanceArns"]
     code, said = own.up_again()
     assert code != 0 and f"at {own.url} by process {own.process.pid}" in said, said
+
+
+def test_memberships_are_the_operators_to_end(own, own_cli, monkeypatch):
+    """With `--join explicit` nothing joins by itself; what was removed stays so over a restart."""
+    up = own.up_command()
+    assert own.terminate() == 0
+    monkeypatch.setattr(own, "_up", lambda: [*up, "--join", "explicit", "--cluster", "named"])
+    own.start()
+    own.ecs.create_cluster(clusterName="later")
+    later = Tasks(own, "later")
+    definition = later.register(busybox("exit 0"))
+
+    def runs(cluster):
+        try:
+            return own.ecs.run_task(cluster=cluster, taskDefinition=definition)["tasks"]
+        except ClientError as refused:
+            text = "No Container Instances were found in your cluster."
+            assert refused.response["Error"]["Message"] == text
+            return []
+
+    assert runs("named") and not runs("later")
+    own_cli("nodes", "add", "--cluster", "later")
+    (task,) = runs("later")
+    later.stopped(task["taskArn"])
+    code = "ClusterContainsContainerInstancesException"
+    with pytest.raises(ClientError, match=code):
+        own.ecs.delete_cluster(cluster="later")
+    own_cli("nodes", "rm", "--cluster", "later")
+    own.ecs.delete_cluster(cluster="later")
+
+    own_cli("nodes", "rm", "--cluster", "named", "--force")
+    monkeypatch.setattr(own, "_up", lambda: [*up, "--cluster", "named"])
+    assert own.terminate() == 0
+    own.start()
+    assert not runs("named"), "a restart brought it back"
+    own_cli("nodes", "add", "--cluster", "named")
+    assert runs("named")
 
 
 @pytest.mark.parametrize("first", ["--account-id", "--region"])
