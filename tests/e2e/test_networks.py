@@ -109,11 +109,15 @@ while True:
 """
 
 
-def test_udp_ports(tasks, host_port):
+def test_udp_ports(own, host_port):
     """Served by the machine's Python inside a container, since the image has nothing for UDP."""
     folders = {"system": "/usr", "python": sys.base_prefix}
     if sys.base_prefix == "/usr":
         del folders["python"]
+    assert own.terminate() == 0
+    own.options = [f"--allow-host-path={path}:ro" for path in folders.values()]
+    own.start()
+    tasks = Tasks(own)
     task = tasks.start(
         busybox(
             entryPoint=[os.path.realpath(sys.executable), "-c"],
@@ -140,6 +144,7 @@ def test_udp_ports(tasks, host_port):
                 return None
 
         assert wait_until(answer, "an answer by UDP") == b"answered question"
+    tasks.finish()
 
 
 def test_tasks_reach_each_other(windlass, tasks):
