@@ -1,5 +1,6 @@
 """The door before any operation: signatures, targets, bodies, and the words of its refusals."""
 
+import signal
 import subprocess
 import urllib.request
 from datetime import datetime, timedelta, timezone
@@ -8,7 +9,7 @@ import pytest
 from botocore import UNSIGNED
 from botocore.client import Config
 from botocore.exceptions import ClientError
-from windlass import TARGET, send, signed
+from windlass import TARGET, send, signed, wait_until
 
 LIST = f"{TARGET}.ListClusters"
 MISMATCH = (
@@ -252,3 +253,27 @@ def test_health_and_metrics_need_no_signature(windlass):
         text = answer.read().decode()
     for name in ("windlass_api_calls_total", "windlass_store_bytes", "windlass_disk_free_bytes"):
         assert f"\n{name}" in text, text
+
+
+def test_an_import_ends_with_its_client(windlass, tmp_path):
+    root = tmp_path / "rootfs"
+    root.mkdir()
+    with open(root / "large", "wb") as large:
+        large.truncate(1 << 40)
+    command = [windlass.executable, "images", "import-rootfs", "endless:1", root]
+    client = subprocess.Popen(
+        [*command, "--data", windlass.data], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    temporary = windlass.data / "images" / "tmp"
+    written = lambda: sum(file.stat().st_size for file in temporary.iterdir())
+    wait_until(lambda: written() > 1 << 20, "it is being written")
+    client.send_signal(signal.SIGINT)
+    client.wait(20)
+    wait_until(lambda: not list(temporary.iterdir()), "nothing of it is left")
+
+
+def test_a_folder_with_the_data_folder_in_it_is_no_root_file_system(windlass):
+    for folder in (windlass.folder, windlass.data, windlass.data / "images"):
+        answer = windlass.raw("Windlass.ImportRootfs", {"name": "own:1", "directory": str(folder)})
+        assert (answer.status, answer.code) == (400, "InvalidParameterException")
+        assert "choose a folder apart from the data folder" in answer.message

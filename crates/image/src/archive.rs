@@ -16,6 +16,7 @@ use crate::digest::Digest;
 use crate::entries::{Entries, Kind};
 use crate::error::{At, Error, Result};
 use crate::files::{Received, Temporary};
+use crate::folder;
 use crate::inflate::with_plain;
 use crate::install::{Busy, Checked, Progress, ProgressFn, Source};
 use crate::manifest::{self, Descriptor, Document, Manifest, OCI_CONFIG, OCI_LAYER};
@@ -118,12 +119,12 @@ impl Store {
         options: &LoadOptions,
         progress: ProgressFn<'_>,
     ) -> Result<Loaded> {
+        folder::check(folder, self.inner.files.root())?;
         let cannot_read = |e| Error::read(folder.display().to_string(), e);
         let temporary = self.inner.files.temporary()?;
         let mut tar = tar::Builder::new(io::BufWriter::new(&temporary.file));
         tar.follow_symlinks(false);
-        // A socket can be no part of an image; the builder leaves it out.
-        tar.append_dir_all(".", folder).map_err(cannot_read)?;
+        folder::append(&mut tar, folder).map_err(cannot_read)?;
         let written = tar
             .into_inner()
             .and_then(|b| b.into_inner().map_err(|e| e.into_error()));

@@ -147,6 +147,12 @@ pub enum Error {
     /// A mirror setting that is not `HOST=HOST`.
     #[error("registry mirror {0:?} is not HOST=HOST; for example docker.io=mirror.example:5000")]
     Mirror(String),
+    /// Whoever asked for the work does not want it any more, or the disk has no room for it.
+    #[error("{0}")]
+    Stopped(String),
+    /// The folder that is to become an image.
+    #[error("{0}")]
+    Folder(String),
     /// A background thread died.
     #[error("the work on the image was broken off: {0}")]
     BrokenOff(String),

@@ -29,6 +29,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
 use crate::error::{At, Error, Result};
+use crate::watch;
 
 const FORMAT: &str = "1";
 const FOLDERS: [&str; 7] = [
@@ -68,6 +69,10 @@ impl Files {
             told(files.remove_folder("tmp", &name));
         }
         Ok(files)
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
     pub(crate) fn path(&self, folder: &str, name: &str) -> PathBuf {
@@ -181,6 +186,7 @@ impl Files {
         let mut bytes = 0u64;
         let mut buffer = vec![0; 256 << 10];
         loop {
+            watch::go_on()?;
             let n = match source.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(n) => n,

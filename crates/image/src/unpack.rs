@@ -32,6 +32,7 @@ use crate::error::Error;
 use crate::inflate::{Plain, with_plain};
 use crate::limits::Limits;
 use crate::lowers::{Found, Lowers, create, is_whiteout, kind, open_beneath, open_folder, stat};
+use crate::watch;
 
 /// As many links as the kernel follows in one path.
 const LINKS_MAX: usize = 40;
@@ -77,6 +78,7 @@ pub(crate) fn unpack(
         let mut entries = Entries::new(plain, limits);
         let mut count = 0;
         while let Some(entry) = entries.next()? {
+            watch::go_on().map_err(io::Error::other)?;
             count += 1;
             if count > entries_max {
                 let what = "the number of files".to_string();

@@ -16,6 +16,7 @@
 
 pub mod embedded;
 pub mod fake;
+pub mod memory;
 pub mod protocol;
 pub mod shim;
 pub mod spec;

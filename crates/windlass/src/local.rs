@@ -2,7 +2,11 @@
 
 mod reading;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use windlass_agent::Logs;
 use windlass_api::local::{
@@ -13,7 +17,10 @@ use windlass_cluster::Answer;
 use windlass_image::{BadReference, Listed, LoadOptions, Mirrors, PullOptions, Reference, Store};
 use windlass_model::command::{Command, Request};
 use windlass_model::id::{Name, TaskId};
-use windlass_server::Handle;
+use windlass_server::{Handle, Refused};
+
+/// How often long work looks whether the disk has room for it.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 pub(crate) struct LocalMachine {
     pub(crate) images: Store,
@@ -53,8 +60,55 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, LocalError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(Err(err @ windlass_image::Error::NotFound(_))) => Err(LocalError::NotFound(chain(&err))),
+        Ok(Err(err @ windlass_image::Error::Stopped(_))) => Err(LocalError::Failed(chain(&err))),
         Ok(done) => done.map_err(refused),
         Err(err) => Err(LocalError::Failed(format!("the work ended early: {err}"))),
+    }
+}
+
+/// Long work: it ends soon after who asked for it has gone, the server is to end, or the disk is
+/// nearly full.
+async fn long<T: Send + 'static>(
+    machine: &LocalMachine,
+    work: impl FnOnce() -> Result<T, windlass_image::Error> + Send + 'static,
+) -> Result<T, LocalError> {
+    let wanted = Wanted::default();
+    let (is_wanted, stop) = (wanted.0.clone(), machine.stop.clone());
+    let (leader, looked) = (machine.leader.clone(), Cell::new(Instant::now()));
+    let why_end = move || {
+        if !is_wanted.load(Ordering::Relaxed) {
+            return Some(String::from("who asked for it has gone"));
+        }
+        if *stop.borrow() {
+            return Some(String::from("the server ends"));
+        }
+        if looked.get().elapsed() < LOOK_EVERY {
+            return None;
+        }
+        looked.set(Instant::now());
+        let room = tokio::runtime::Handle::current().block_on(leader.room());
+        // Only want of room is a reason: a busy leader is none.
+        room.err()
+            .filter(|refused| matches!(refused, Refused::DiskLow { .. }))
+            .map(|low| low.to_string())
+    };
+    let done = blocking(move || windlass_image::watched(why_end, work)).await;
+    drop(wanted);
+    done
+}
+
+/// Whether somebody waits for long work: false as soon as this is dropped.
+struct Wanted(Arc<AtomicBool>);
+
+impl Default for Wanted {
+    fn default() -> Wanted {
+        Wanted(Arc::new(AtomicBool::new(true)))
+    }
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 
@@ -94,8 +148,8 @@ impl Local for LocalMachine {
                 replace: true,
                 name: None,
             };
-            let loaded =
-                blocking(move || store.load_archive_file(&archive, &options, &|_| {})).await?;
+            let load = move || store.load_archive_file(&archive, &options, &|_| {});
+            let loaded = long(self, load).await?;
             Ok(loaded
                 .into_iter()
                 .map(|image| ImageName {
@@ -142,7 +196,7 @@ impl Local for LocalMachine {
                 name: None,
             };
             let import = move || store.import_rootfs(&reference, &directory, &options, &|_| {});
-            let image = blocking(import).await?;
+            let image = long(self, import).await?;
             Ok(ImageName {
                 name: image.reference.familiar(),
                 digest: image.digest.to_string(),

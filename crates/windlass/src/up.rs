@@ -15,10 +15,14 @@ use sd_notify::NotifyState;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use windlass_server::Stopped;
+
+/// How often memory that nothing uses is given back.
+const MEMORY_EVERY: Duration = Duration::from_secs(30);
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -82,6 +86,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     // meanwhile waits, for the address is bound.
     endpoint.write(&data)?;
     let mut serving = tokio::spawn(windlass_api::serve(listener, door, stopped));
+    tokio::spawn(give_memory_back());
     announce(&options, &installation, &endpoint);
     tell_manager(NotifyState::Ready);
     // Without its door the control plane serves nobody: better to end and say why.
@@ -168,6 +173,15 @@ fn raise_open_files() {
     };
     if let Err(err) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%err, "the limit of open files stays as it is");
+    }
+}
+
+/// A peak, as many large requests make one, would stay this process's for ever.
+async fn give_memory_back() {
+    loop {
+        tokio::time::sleep(MEMORY_EVERY).await;
+        // It fails when the process ends.
+        let _ = tokio::task::spawn_blocking(windlass_runtime::memory::give_back).await;
     }
 }
 
