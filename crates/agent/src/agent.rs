@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use windlass_model::definition::Template;
 use windlass_model::id::TaskId;
 use windlass_model::instance::Node;
+use windlass_model::pull::PullBehavior;
 use windlass_model::status::Desired;
 use windlass_model::stop::{Stop, StopCode, StopReason};
 use windlass_network::Driver;
@@ -44,6 +45,8 @@ pub struct Options {
     /// Host paths that volumes may have though they are refused otherwise.
     pub allowed_host_paths: Vec<AllowedPath>,
     pub share: Share,
+    /// For tasks that do not say it themselves.
+    pub pull: PullBehavior,
 }
 
 #[derive(Debug, thiserror::Error)]

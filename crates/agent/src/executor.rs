@@ -2,7 +2,7 @@
 //! crash.
 
 use crate::agent::Context;
-use crate::images::Content;
+use crate::images::{Content, Wanted};
 use crate::ledger::{NetworkRecord, Record};
 use crate::limits::*;
 use crate::prepare::{self, make_folders, prepare};
@@ -159,23 +159,18 @@ async fn create_network(cx: &Context, job: &Job, scope: Scope) -> Outcome {
 }
 
 async fn resolve(cx: &Context, job: &Job, container: usize) -> Outcome {
-    let image = job.definition(container).image.as_str();
-    let digest = job.record.view.containers[container]
-        .image_digest
-        .as_deref();
-    match cx.images.resolve(image, digest, &holder(job)).await {
-        Ok(Some(content)) => {
-            let digest = Some(content.digest.clone());
-            Outcome {
-                content: Some((container, Arc::new(content))),
-                ..Event::ImageResolved {
-                    container,
-                    digest,
-                    local: true,
-                }
-                .into()
-            }
-        }
+    let holder = holder(job);
+    match cx.images.choose(wanted(cx, job, container, &holder)).await {
+        Ok(Some(mut content)) => Outcome {
+            note: content.note.take(),
+            event: Some(Event::ImageResolved {
+                container,
+                digest: Some(content.digest.clone()),
+                local: true,
+            }),
+            content: Some((container, Arc::new(content))),
+            ..Outcome::NOTHING
+        },
         Ok(None) => Event::ImageResolved {
             container,
             digest: None,
@@ -187,25 +182,34 @@ async fn resolve(cx: &Context, job: &Job, container: usize) -> Outcome {
 }
 
 async fn pull(cx: &Context, job: &Job, container: usize) -> Outcome {
-    let image = job.definition(container).image.as_str();
-    let digest = job.record.view.containers[container]
-        .image_digest
-        .as_deref();
     let holder = holder(job);
-    match within(PULL_TIME, cx.images.pull(image, digest, &holder)).await {
-        Some(Ok(content)) => {
-            let digest = Some(content.digest.clone());
-            Outcome {
-                content: Some((container, Arc::new(content))),
-                ..Event::ImagePulled { container, digest }.into()
-            }
-        }
+    let pulled = cx.images.pull(wanted(cx, job, container, &holder));
+    match within(PULL_TIME, pulled).await {
+        Some(Ok(mut content)) => Outcome {
+            note: content.note.take(),
+            event: Some(Event::ImagePulled {
+                container,
+                digest: Some(content.digest.clone()),
+            }),
+            content: Some((container, Arc::new(content))),
+            ..Outcome::NOTHING
+        },
         Some(Err(reason)) => Event::ImageFailed { container, reason }.into(),
         None => {
             let detail = too_long("the pull", PULL_TIME);
             let reason = reason::of(ReasonName::CannotPullContainerError, detail);
             Event::ImageFailed { container, reason }.into()
         }
+    }
+}
+
+fn wanted<'a>(cx: &Context, job: &'a Job, container: usize, holder: &'a str) -> Wanted<'a> {
+    let digest = &job.record.view.containers[container].image_digest;
+    Wanted {
+        image: job.definition(container).image.as_str(),
+        digest: digest.as_deref(),
+        pull: job.record.assignment.spec.pull.unwrap_or(cx.options.pull),
+        holder,
     }
 }
 

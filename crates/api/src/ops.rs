@@ -28,7 +28,7 @@ mod list_task_definition_families;
 mod list_task_definitions;
 mod list_tasks;
 mod register_task_definition;
-mod run_task;
+pub(crate) mod run_task;
 mod start_task;
 mod stop_task;
 mod tag_resource;
@@ -36,6 +36,7 @@ mod untag_resource;
 mod update_container_instances_state;
 
 /// One verified call of an ECS operation.
+#[derive(Clone, Copy)]
 pub(crate) struct Call<'a> {
     pub(crate) door: &'a Door,
     pub(crate) caller: &'a Caller,
@@ -111,7 +112,7 @@ impl Call<'_> {
         }
     }
 
-    fn read<R: Request>(&self) -> Result<Input<R>, ApiError> {
+    pub(crate) fn read<R: Request>(&self) -> Result<Input<R>, ApiError> {
         let decoded = decode::<R>(self.body)?;
         Ok(Input {
             request: decoded.input,

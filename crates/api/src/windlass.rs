@@ -6,6 +6,7 @@ mod images;
 mod keys;
 mod logs;
 mod nodes;
+mod run;
 mod status;
 
 use crate::caller::Caller;
@@ -100,6 +101,7 @@ pub(crate) async fn answer(
         "RemoveNode" => nodes::remove(&call).await,
         "RemoveImage" => images::remove(&call).await,
         "RemoveKey" => keys::remove(&call).await,
+        "RunTask" => Box::pin(run::run_task(&call)).await,
         "StopEverything" => nodes::stop_everything(&call).await,
         _ => Err(messages::request::unknown_operation(&format!(
             "Windlass.{name}"

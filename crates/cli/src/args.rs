@@ -1,7 +1,9 @@
 //! The command line: every verb, also those that the executable does itself.
 
+mod pull;
 mod up;
 
+pub use pull::Pull;
 pub use up::{DownArgs, Join, Mirror, RestoreArgs, Subnet, UpArgs};
 
 use crate::commands::backup::BackupArgs;

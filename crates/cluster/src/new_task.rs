@@ -207,6 +207,7 @@ impl<'a> Plan<'a> {
             availability_zone: node.map_or(String::new(), |node| node.availability_zone.clone()),
             ephemeral_storage_gib: fargate.then(|| storage.unwrap_or(EPHEMERAL_STORAGE_GIB)),
             reference_id: self.new.reference_id.clone(),
+            pull: self.new.pull,
         }
     }
 

@@ -424,6 +424,7 @@ impl Store {
         let source = Source {
             open: &open,
             keeps_layers: true,
+            from_registry: false,
         };
         let digest = found.image.digest;
         inner.install(found.image, &source, &found.names, found.index, progress)?;

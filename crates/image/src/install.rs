@@ -17,7 +17,7 @@ use crate::files::told;
 use crate::manifest::{Manifest, own_architecture};
 use crate::reference::Reference;
 use crate::state::{Chain, ImageRecord};
-use crate::store::Inner;
+use crate::store::{Inner, Origin};
 use crate::unpack::{Budget, unpack};
 
 /// How far the work on an image is.
@@ -155,6 +155,7 @@ impl Drop for Busy {
 pub(crate) struct Source<'a> {
     pub(crate) open: &'a dyn Fn(usize) -> Result<File>,
     pub(crate) keeps_layers: bool,
+    pub(crate) from_registry: bool,
 }
 
 impl Inner {
@@ -199,7 +200,11 @@ impl Inner {
             indexes: Default::default(),
             by_digest: false,
         };
-        self.publish(record, image.config, names, index)
+        let origin = Origin {
+            index,
+            from_registry: source.from_registry,
+        };
+        self.publish(record, image.config, names, origin)
     }
 
     fn ensure_layer(

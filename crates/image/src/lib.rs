@@ -32,6 +32,8 @@ mod entries;
 mod error;
 mod files;
 mod folder;
+mod flight;
+mod freshness;
 mod inflate;
 mod install;
 mod limits;

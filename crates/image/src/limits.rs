@@ -62,6 +62,10 @@ pub(crate) const DOWNLOAD_ATTEMPTS: u32 = 5;
 /// How long a registry may take to give its first answer, name resolution included. An
 /// unreachable registry must fail a task at once, not after a minute.
 pub(crate) const FIRST_ANSWER: std::time::Duration = std::time::Duration::from_millis(2_800);
+/// How long a registry may say nothing about a tag of which a copy is here.
+pub(crate) const FRESHNESS_SILENCE: std::time::Duration = std::time::Duration::from_secs(2);
+/// How long all answers together may take until the copy is started from.
+pub(crate) const FRESHNESS_ALL: std::time::Duration = std::time::Duration::from_secs(8);
 /// How long any later answer, or one piece of a body, may take.
 pub(crate) const NEXT_ANSWER: std::time::Duration = std::time::Duration::from_secs(30);
 /// Bytes of a token server's answer.

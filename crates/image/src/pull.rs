@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 use crate::digest::Digest;
 use crate::endpoint::{Credentials, Mirrors};
 use crate::error::{At, Error, Result};
+use crate::flight::Flight;
 use crate::install::{Busy, Checked, Progress, Source};
 use crate::limits::{DOWNLOAD_ATTEMPTS, DOWNLOADS_AT_ONCE};
 use crate::manifest::{self, Descriptor, Document, Manifest};
@@ -37,12 +38,11 @@ pub struct PullOptions {
     pub progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
 }
 
-type Outcome = Option<Result<Image>>;
-
-/// Pulls and downloads in progress.
+/// Pulls, questions and downloads in progress.
 #[derive(Default)]
 pub(crate) struct Flights {
-    pulls: Mutex<HashMap<Digest, watch::Receiver<Outcome>>>,
+    pulls: Flight<Image>,
+    pub(crate) questions: Flight<Digest>,
     blobs: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -54,38 +54,10 @@ impl Store {
     /// [`Error::Unreachable`] within three seconds when the registry gives no first answer;
     /// [`Error::Registry`] when it says no; others when what it gives cannot be used.
     pub async fn pull(&self, reference: &Reference, options: PullOptions) -> Result<Image> {
-        let mut outcome = self.flight(reference, options);
-        match outcome.wait_for(Option::is_some).await {
-            Ok(done) => match &*done {
-                Some(outcome) => outcome.clone(),
-                None => Err(Error::BrokenOff(
-                    "the pull ended without a result".to_string(),
-                )),
-            },
-            Err(_) => Err(Error::BrokenOff("the pull panicked".to_string())),
-        }
-    }
-
-    fn flight(&self, reference: &Reference, options: PullOptions) -> watch::Receiver<Outcome> {
+        let (store, wanted) = (self.clone(), reference.clone());
         let key = flight_key(reference, &options);
-        let mut pulls = locked(&self.inner.flights.pulls);
-        if let Some(outcome) = pulls.get(&key) {
-            return outcome.clone();
-        }
-        let (sender, outcome) = watch::channel(None);
-        pulls.insert(key, outcome.clone());
-        let landing = Landing {
-            store: self.clone(),
-            key,
-        };
-        let reference = reference.clone();
-        tokio::spawn(async move {
-            let pulled = landing.store.pull_alone(&reference, &options).await;
-            // First out of the list, then the news: who comes later asks the registry again.
-            drop(landing);
-            sender.send_replace(Some(pulled));
-        });
-        outcome
+        let work = async move { store.pull_alone(&wanted, &options).await };
+        self.inner.flights.pulls.join(key, work).await
     }
 
     async fn pull_alone(&self, reference: &Reference, options: &PullOptions) -> Result<Image> {
@@ -204,6 +176,7 @@ impl Store {
             let source = Source {
                 open: &open,
                 keeps_layers: false,
+                from_registry: true,
             };
             store
                 .inner
@@ -466,7 +439,7 @@ fn check_digest(what: &str, expected: Digest, actual: Digest) -> Result<()> {
 
 /// Who may see an image is the registry's decision for these credentials, so that others do not
 /// share the pull. Hashed: the key is not to be a place where a password lies about.
-fn flight_key(reference: &Reference, options: &PullOptions) -> Digest {
+pub(crate) fn flight_key(reference: &Reference, options: &PullOptions) -> Digest {
     let mut hasher = Sha256::new();
     let credentials = options.credentials.as_ref();
     for part in [
@@ -479,18 +452,6 @@ fn flight_key(reference: &Reference, options: &PullOptions) -> Digest {
         hasher.update(part);
     }
     Digest::from_hasher(hasher)
-}
-
-/// Takes a pull off the list, also when it panics.
-struct Landing {
-    store: Store,
-    key: Digest,
-}
-
-impl Drop for Landing {
-    fn drop(&mut self) {
-        locked(&self.store.inner.flights.pulls).remove(&self.key);
-    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

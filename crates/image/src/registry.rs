@@ -12,7 +12,7 @@ use std::time::Duration;
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE,
 };
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use crate::digest::Digest;
@@ -38,6 +38,8 @@ pub(crate) struct Registry {
     /// Whether the registry is there. One that is and is slow gets time, as do its token server and
     /// the storage that it leads to.
     has_answered: AtomicBool,
+    /// How long any answer may take, where nobody waits for as long as usual.
+    silence: Option<Duration>,
 }
 
 /// A manifest or index with the type it was announced with.
@@ -71,16 +73,35 @@ impl Registry {
             credentials: credentials.filter(|_| mirror.is_none()),
             authorization: Mutex::new(None),
             has_answered: AtomicBool::new(false),
+            silence: None,
         })
+    }
+
+    /// Gives up on any answer that takes longer.
+    pub(crate) fn be_quick(&mut self, silence: Duration) {
+        self.silence = Some(silence);
+    }
+
+    /// The digest of a tag's manifest or index. Registries tell it in a header; of one that does
+    /// not, the document itself is read.
+    pub(crate) async fn digest(&self, version: &Version, bytes_max: u64) -> Result<Digest> {
+        let url = self.manifest_url(version)?;
+        let accept = ACCEPTED.join(", ");
+        if let Ok(answer) = self.ask(Method::HEAD, url, &accept, None).await? {
+            let told = answer.headers().get(CONTENT_DIGEST);
+            let told = told.and_then(|digest| digest.to_str().ok()?.parse().ok());
+            if let Some(digest) = told {
+                return Ok(digest);
+            }
+        }
+        // Why it said no stands in the body, which an answer to HEAD has not.
+        let received = self.manifest(version, bytes_max).await?;
+        Ok(Digest::of(&received.bytes))
     }
 
     /// The manifest or index of a tag or digest, at most `bytes_max` long. Not verified.
     pub(crate) async fn manifest(&self, version: &Version, bytes_max: u64) -> Result<Received> {
-        let version = match version {
-            Version::Tag(tag) => tag.clone(),
-            Version::Digest(digest) => digest.to_string(),
-        };
-        let url = self.url(&format!("manifests/{version}"))?;
+        let url = self.manifest_url(version)?;
         let response = self.get(url, &ACCEPTED.join(", "), None).await?;
         let media_type = response
             .headers()
@@ -113,21 +134,44 @@ impl Registry {
         }
     }
 
+    fn manifest_url(&self, version: &Version) -> Result<Url> {
+        match version {
+            Version::Tag(tag) => self.url(&format!("manifests/{tag}")),
+            Version::Digest(digest) => self.url(&format!("manifests/{digest}")),
+        }
+    }
+
     fn url(&self, path: &str) -> Result<Url> {
         Url::parse(&format!("{}/{path}", self.base)).map_err(|e| self.refused(e.to_string()))
     }
 
-    /// Gets a URL of the registry: signs in when asked to, follows redirects.
-    async fn get(&self, first: Url, accept: &str, range: Option<&str>) -> Result<Response> {
+    /// Gets a URL of the registry.
+    async fn get(&self, url: Url, accept: &str, range: Option<&str>) -> Result<Response> {
+        match self.ask(Method::GET, url, accept, range).await? {
+            Ok(response) => Ok(response),
+            Err(refusal) => Err(self.explained(refusal).await),
+        }
+    }
+
+    /// Asks for a URL of the registry: signs in when asked to, follows redirects. The inner error is
+    /// an answer that says no.
+    async fn ask(
+        &self,
+        method: Method,
+        first: Url,
+        accept: &str,
+        range: Option<&str>,
+    ) -> Result<Result<Response, Response>> {
         let mut url = first.clone();
         let mut redirects = 0;
         let mut signed_in = false;
         loop {
             let own = url.origin() == first.origin();
-            let response = self.send(url.clone(), accept, range, own).await?;
+            let request = self.client.request(method.clone(), url.clone());
+            let response = self.send(request, accept, range, own).await?;
             let status = response.status();
             if status.is_success() {
-                return Ok(response);
+                return Ok(Ok(response));
             }
             if status == StatusCode::UNAUTHORIZED && own && !signed_in {
                 self.sign_in(response.headers()).await?;
@@ -148,18 +192,18 @@ impl Registry {
                 self.check_target(&url, "redirects")?;
                 continue;
             }
-            return Err(self.explained(response).await);
+            return Ok(Err(response));
         }
     }
 
     async fn send(
         &self,
-        url: Url,
+        request: reqwest::RequestBuilder,
         accept: &str,
         range: Option<&str>,
         own: bool,
     ) -> Result<Response> {
-        let mut request = self.client.get(url).header(ACCEPT, accept);
+        let mut request = request.header(ACCEPT, accept);
         if let Some(range) = range {
             request = request.header(RANGE, range);
         }
@@ -180,6 +224,7 @@ impl Registry {
             true => NEXT_ANSWER,
             false => FIRST_ANSWER,
         };
+        let within = self.silence.unwrap_or(within);
         match tokio::time::timeout(within, request.send()).await {
             Ok(Ok(response)) => {
                 self.has_answered.store(true, Ordering::Relaxed);
@@ -336,6 +381,8 @@ impl Registry {
     }
 }
 
+/// Where registries tell the digest of a manifest.
+const CONTENT_DIGEST: &str = "docker-content-digest";
 const DENIED: &str = "access denied; check the credentials for this repository";
 
 /// Names are resolved by the client's own resolver: the static executable has no other. Redirects

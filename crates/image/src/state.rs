@@ -88,6 +88,9 @@ pub(crate) struct NameRecord {
     pub(crate) name: String,
     pub(crate) manifest: Digest,
     pub(crate) index: Option<Digest>,
+    /// Whether a registry said what the name leads to, and may say otherwise by now.
+    #[serde(default)]
+    pub(crate) from_registry: bool,
 }
 
 impl State {

@@ -47,6 +47,9 @@ pub struct Image {
     /// Of the index that the name led to, when there was one. What registries show as the digest
     /// of a name with several platforms.
     pub index_digest: Option<Digest>,
+    /// Whether it was asked for by a tag that a registry gave: the registry may have moved it. Not
+    /// so for what was loaded or imported.
+    pub from_registry: bool,
     /// What the image wants to run.
     pub config: Arc<ImageConfig>,
     /// Folders of the layers, the topmost first, as overlayfs takes them. Read only: they are
@@ -54,6 +57,21 @@ pub struct Image {
     pub layers: Vec<PathBuf>,
     /// Uncompressed, all layers.
     pub size_bytes: u64,
+}
+
+/// Where a name comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
+    /// The index that it leads to first, when there is one.
+    pub(crate) index: Option<Digest>,
+    pub(crate) from_registry: bool,
+}
+
+impl Image {
+    /// What registries show as the digest of its name.
+    pub fn digest(&self) -> Digest {
+        self.index_digest.unwrap_or(self.manifest_digest)
+    }
 }
 
 /// One line of [`Store::list`].
@@ -129,7 +147,7 @@ impl Store {
     /// came from that repository.
     pub fn resolve(&self, reference: &Reference) -> Option<Image> {
         let state = self.inner.state();
-        let (manifest, index) = match reference.digest() {
+        let (manifest, index, from_registry) = match reference.digest() {
             Some(digest) => {
                 let repository = reference.full_repository();
                 let (record, _) = state.images.values().find(|(record, _)| {
@@ -139,11 +157,12 @@ impl Store {
                 (
                     record.manifest,
                     (record.manifest != digest).then_some(digest),
+                    false,
                 )
             }
             None => {
                 let name = state.names.get(reference)?;
-                (name.manifest, name.index)
+                (name.manifest, name.index, name.from_registry)
             }
         };
         let (record, config) = state.images.get(&manifest)?;
@@ -156,6 +175,7 @@ impl Store {
             reference: reference.clone(),
             manifest_digest: manifest,
             index_digest: index,
+            from_registry,
             config: config.clone(),
             layers: chains
                 .iter()
@@ -313,8 +333,12 @@ impl Inner {
         mut record: ImageRecord,
         config: ImageConfig,
         names: &[Reference],
-        index: Option<Digest>,
+        origin: Origin,
     ) -> Result<()> {
+        let Origin {
+            index,
+            from_registry,
+        } = origin;
         self.files.sync_all()?;
         let _changes = self.changes();
         for digest in &record.chains {
@@ -354,6 +378,7 @@ impl Inner {
                 name: reference.to_string(),
                 manifest,
                 index,
+                from_registry,
             };
             self.files
                 .write_record("names", &name_key(reference), &name)?;

@@ -7,6 +7,7 @@ use crate::id::{BootId, InstanceId, Name, NodeId, TaskId};
 use crate::instance::{InstanceStatus, Node};
 use crate::observation::Observation;
 use crate::placement::{PlacementConstraint, PlacementStrategy};
+use crate::pull::PullBehavior;
 use crate::resources::HostPort;
 use crate::status::{DefinitionStatus, Desired};
 use crate::tag::Tag;
@@ -178,6 +179,8 @@ pub struct NewTask {
     pub propagate_definition_tags: bool,
     pub tags: Vec<Tag>,
     pub reference_id: Option<String>,
+    /// In place of the node's own setting. ECS has no member for it.
+    pub pull: Option<PullBehavior>,
 }
 
 #[derive(Clone, Debug)]

@@ -22,6 +22,7 @@ pub mod limits;
 pub mod observation;
 pub mod placement;
 pub mod program_fault;
+pub mod pull;
 pub mod resources;
 pub mod row;
 pub mod sizes;

@@ -4,6 +4,7 @@
 use crate::container::KeyValue;
 use crate::definition::DefinitionKey;
 use crate::id::{AttachmentId, BootId, ContainerId, InstanceId, Millis, Name, NodeId, TaskId};
+use crate::pull::PullBehavior;
 use crate::resources::{Protocol, Resources};
 use crate::status::{AttachmentStatus, ContainerStatus, Desired, Health, TaskStatus};
 use crate::stop::{ContainerReason, Stop};
@@ -67,6 +68,9 @@ pub struct TaskSpec {
     pub ephemeral_storage_gib: Option<u32>,
     #[n(22)]
     pub reference_id: Option<String>,
+    /// In place of the node's own setting.
+    #[n(23)]
+    pub pull: Option<PullBehavior>,
 }
 
 /// Who provides the capacity.

@@ -206,6 +206,7 @@ fn task_spec() -> TaskSpec {
         availability_zone: "us-east-1a".into(),
         ephemeral_storage_gib: Some(21),
         reference_id: None,
+        pull: None,
     }
 }
 

@@ -80,6 +80,7 @@ fn assignment() -> Assignment {
         availability_zone: "us-east-1a".into(),
         ephemeral_storage_gib: None,
         reference_id: None,
+        pull: None,
     };
     let definition = TaskDefinition {
         key,

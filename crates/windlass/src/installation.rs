@@ -22,6 +22,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use windlass_model::arn::Scope;
 use windlass_model::id::NodeId;
+use windlass_model::pull::PullBehavior;
 
 /// Letters and digits in an installation's short id, which every host-wide name carries.
 const ID_LENGTH: usize = 6;
@@ -43,6 +44,9 @@ pub(crate) struct Installation {
     /// Where tasks' ports are published when nothing else is said; on all addresses without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) publish_address: Option<Ipv4Addr>,
+    /// When tasks' images are asked for, where a start chose it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pull: Option<String>,
     /// Whether a start got as far as serving. Until then account and region may still be chosen.
     #[serde(default = "always")]
     pub(crate) served: bool,
@@ -90,6 +94,8 @@ pub(crate) struct Used<'a> {
     pub(crate) listen: SocketAddr,
     /// When it was chosen.
     pub(crate) publish_address: Option<Ipv4Addr>,
+    /// When it was chosen.
+    pub(crate) pull: Option<PullBehavior>,
 }
 
 /// The account that ARNs show when none was chosen.
@@ -126,6 +132,7 @@ impl Installation {
             subnet: None,
             listen: None,
             publish_address: None,
+            pull: None,
             served: false,
             term: first_term(),
         };
@@ -147,16 +154,23 @@ impl Installation {
     /// It serves: the next start uses the same identity and addresses.
     pub(crate) fn remember(&mut self, data: &Path, used: &Used<'_>) -> Result<()> {
         let before = (self.served, self.subnet.clone(), self.listen);
-        let published = self.publish_address;
+        let chosen = (self.publish_address, self.pull.clone());
         self.served = true;
         self.subnet = Some(used.subnet.to_owned());
         self.listen = Some(used.listen);
-        self.publish_address = used.publish_address.or(published);
+        self.publish_address = used.publish_address.or(self.publish_address);
+        let pull = used.pull.map(|pull| pull.to_string());
+        self.pull = pull.or_else(|| self.pull.clone());
         let after = (self.served, self.subnet.clone(), self.listen);
-        match before == after && published == self.publish_address {
+        match before == after && chosen == (self.publish_address, self.pull.clone()) {
             true => Ok(()),
             false => self.write(data),
         }
+    }
+
+    /// The chosen pull behavior.
+    pub(crate) fn pull(&self) -> Option<PullBehavior> {
+        self.pull.as_ref().and_then(|name| name.parse().ok())
     }
 
     pub(crate) fn write(&self, data: &Path) -> Result<()> {
@@ -383,16 +397,19 @@ mod tests {
         };
         let mut made = Installation::open(dir.path(), &wanted).unwrap();
         let listen = "127.0.0.1:7737".parse().unwrap();
-        let used = |publish_address| Used {
+        let used = |publish_address, pull| Used {
             subnet: "10.77.0.0/16",
             listen,
             publish_address,
+            pull,
         };
         let loopback = Some(Ipv4Addr::LOCALHOST);
-        made.remember(dir.path(), &used(loopback)).unwrap();
-        made.remember(dir.path(), &used(None)).unwrap();
+        let pull = Some(PullBehavior::PreferCached);
+        made.remember(dir.path(), &used(loopback, pull)).unwrap();
+        made.remember(dir.path(), &used(None, None)).unwrap();
         let again = Installation::open(dir.path(), &NOTHING).unwrap();
         assert_eq!(again.publish_address, loopback, "it stays as it was chosen");
+        assert_eq!(again.pull(), pull, "and so does this");
         assert_eq!((&made.id, &made.node_id), (&again.id, &again.node_id));
         assert_eq!(again.scope().region, "eu-west-1");
         let other = Wanted {

@@ -124,6 +124,7 @@ fn up_options(data: &std::path::Path, args: &UpArgs) -> Result<up::Options> {
             joins_on_demand: args.join == Join::OnDemand,
             mirrors: Mirrors::parse(mirrors.iter().map(String::as_str))?,
             allowed_host_paths: allowed.collect(),
+            pull: args.pull.map(|pull| pull.name().parse()).transpose()?,
             ..plane::Choices::new(data)
         },
         listen: args.listen,

@@ -18,6 +18,7 @@ use windlass_image::{Mirrors, PullOptions};
 use windlass_model::cluster::ContainerInsights;
 use windlass_model::command::{Command, CreateCluster, Request};
 use windlass_model::id::{Name, NodeId};
+use windlass_model::pull::PullBehavior;
 use windlass_network::{Network, Subnet, relay};
 use windlass_runtime::embedded::{self, Embedded};
 use windlass_server::clock::SystemClock;
@@ -55,6 +56,8 @@ pub(crate) struct Choices {
     pub(crate) mirrors: Mirrors,
     /// Host paths that containers may have though they are the machine's own.
     pub(crate) allowed_host_paths: Vec<AllowedPath>,
+    /// The setting of earlier starts, or the default, when none is chosen.
+    pub(crate) pull: Option<PullBehavior>,
     /// An address under which published ports are reached from elsewhere.
     pub(crate) address: String,
     /// Where tasks' ports are published; as at the last start when nobody chose.
@@ -73,6 +76,7 @@ impl Choices {
             reserve_memory_mib: None,
             mirrors: Mirrors::default(),
             allowed_host_paths: Vec::new(),
+            pull: None,
             address: String::from("127.0.0.1"),
             publish_address: None,
             joins_on_demand: false,
@@ -405,6 +409,7 @@ fn agent_options(
             cpu_overcommit: choices.cpu_overcommit,
             reserve_memory_mib: choices.reserve_memory_mib,
         },
+        pull: choices.pull.or(installation.pull()).unwrap_or_default(),
     }
 }
 

@@ -140,6 +140,7 @@ fn used<'a>(plane: &'a Plane, options: &Options, listen: SocketAddr) -> Used<'a>
         subnet: &plane.subnet,
         listen,
         publish_address: options.choices.publish_address,
+        pull: options.choices.pull,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Images without files, for tests of the agent: every name is an image, unless a test says that
 //! it is missing.
 
-use super::{Answer, Content, Images};
+use super::{Answer, Content, Images, Wanted};
 use crate::reason;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,6 +46,7 @@ fn content() -> Content {
         }),
         layers: vec!["/nowhere".into()],
         digest: "sha256:fake".into(),
+        note: None,
         pin: None,
     }
 }
@@ -61,11 +62,16 @@ impl Images for Fake {
         Box::pin(async move { Ok((!far).then(content)) })
     }
 
+    fn choose<'a>(&'a self, wanted: Wanted<'a>) -> Answer<'a, Option<Content>> {
+        self.resolve(wanted.image, wanted.digest, wanted.holder)
+    }
+
     fn collect(&self) -> Answer<'_, ()> {
         Box::pin(async { Ok(()) })
     }
 
-    fn pull<'a>(&'a self, image: &'a str, _: Option<&'a str>, _: &'a str) -> Answer<'a, Content> {
+    fn pull<'a>(&'a self, wanted: Wanted<'a>) -> Answer<'a, Content> {
+        let image = wanted.image;
         let missing = Fake::has(&self.missing, image);
         Box::pin(async move {
             match missing {

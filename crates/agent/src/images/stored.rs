@@ -1,11 +1,14 @@
 //! Images of the machine's store, pulled into it when they are not there.
 //!
-//! A name that the store has, loaded or pulled before, asks nobody: starts stay fast and work
-//! without a registry. One that it has not is pulled once for all that ask at the same time.
+//! A name that was loaded asks nobody: starts stay fast and work without a registry. A tag that a
+//! registry gave is asked for again at every start, by its digest alone; where no answer comes the
+//! copy runs, and the task's history says so. One that the store has not is pulled once for all that
+//! ask at the same time.
 
-use super::{Answer, Content, Images};
+use super::{Answer, Content, Images, Wanted};
 use crate::reason;
 use windlass_image::{Digest, Image, PullOptions, Reference, Store};
+use windlass_model::pull::{Copy, PullBehavior, Step};
 use windlass_model::stop::{ContainerReason, ReasonName};
 
 pub struct Stored {
@@ -27,18 +30,27 @@ impl Stored {
         same.then_some(found)
     }
 
+    fn find(&self, image: &str, digest: Option<&str>) -> Result<Option<Image>, ContainerReason> {
+        let exact = reference(image, digest)?;
+        let found = self.store.resolve(&exact);
+        Ok(found.or_else(|| self.by_name(image, digest)))
+    }
+
+    async fn ask(&self, copy: &Image) -> Result<Digest, windlass_image::Error> {
+        let options = self.options.clone();
+        self.store.ask_digest(&copy.reference, options).await
+    }
+
     fn content(&self, image: Image, holder: &str) -> Result<Content, ContainerReason> {
         let pin = self
             .store
             .pin(image.manifest_digest, holder)
             .map_err(|e| cannot_pull(&e))?;
         Ok(Content {
+            digest: image.digest().to_string(),
             config: image.config,
             layers: image.layers,
-            digest: image
-                .index_digest
-                .unwrap_or(image.manifest_digest)
-                .to_string(),
+            note: None,
             pin: Some(pin),
         })
     }
@@ -52,12 +64,32 @@ impl Images for Stored {
         holder: &'a str,
     ) -> Answer<'a, Option<Content>> {
         Box::pin(async move {
-            let exact = reference(image, digest)?;
-            let found = self
-                .store
-                .resolve(&exact)
-                .or_else(|| self.by_name(image, digest));
+            let found = self.find(image, digest)?;
             found.map(|image| self.content(image, holder)).transpose()
+        })
+    }
+
+    fn choose<'a>(&'a self, wanted: Wanted<'a>) -> Answer<'a, Option<Content>> {
+        Box::pin(async move {
+            let found = self.find(wanted.image, wanted.digest)?;
+            // What an earlier answer decided is not asked about again.
+            let step = match wanted.digest {
+                Some(_) => PullBehavior::PreferCached.step(found.as_ref().map(copy)),
+                None => wanted.pull.step(found.as_ref().map(copy)),
+            };
+            let Some(found) = found.filter(|_| step != Step::Pull) else {
+                return Ok(None);
+            };
+            let note = match step {
+                Step::Ask => match self.ask(&found).await {
+                    Ok(digest) if digest != found.digest() => return Ok(None),
+                    Ok(_) => None,
+                    Err(error) => Some(fell_back(&found, &error)),
+                },
+                Step::Run | Step::Pull => None,
+            };
+            let content = self.content(found, wanted.holder)?;
+            Ok(Some(Content { note, ..content }))
         })
     }
 
@@ -74,18 +106,48 @@ impl Images for Stored {
         })
     }
 
-    fn pull<'a>(
-        &'a self,
-        image: &'a str,
-        digest: Option<&'a str>,
-        holder: &'a str,
-    ) -> Answer<'a, Content> {
+    fn pull<'a>(&'a self, wanted: Wanted<'a>) -> Answer<'a, Content> {
         Box::pin(async move {
-            let reference = reference(image, digest)?;
+            let reference = reference(wanted.image, wanted.digest)?;
+            let before = self.store.resolve(&reference);
             let pulled = self.store.pull(&reference, self.options.clone()).await;
-            self.content(pulled.map_err(|error| cannot_pull(&error))?, holder)
+            let (image, note) = match (pulled, before) {
+                (Ok(pulled), before) => {
+                    let note = before.and_then(|before| moved(&before, &pulled));
+                    (pulled, note)
+                }
+                (Err(error), Some(copy)) if wanted.pull.falls_back() => {
+                    let note = fell_back(&copy, &error);
+                    (copy, Some(note))
+                }
+                (Err(error), _) => return Err(cannot_pull(&error)),
+            };
+            let content = self.content(image, wanted.holder)?;
+            Ok(Content { note, ..content })
         })
     }
+}
+
+fn copy(image: &Image) -> Copy {
+    match image.from_registry {
+        true => Copy::OfRegistry,
+        false => Copy::Fixed,
+    }
+}
+
+fn fell_back(copy: &Image, error: &windlass_image::Error) -> String {
+    format!(
+        "{} is started from the copy that is here ({}): {}",
+        copy.reference.familiar(),
+        copy.digest(),
+        error.detail()
+    )
+}
+
+fn moved(before: &Image, pulled: &Image) -> Option<String> {
+    let (old, new) = (before.digest(), pulled.digest());
+    let name = pulled.reference.familiar();
+    (old != new).then(|| format!("{name} was {old} here, and is {new} at its registry: pulled"))
 }
 
 fn reference(image: &str, digest: Option<&str>) -> Result<Reference, ContainerReason> {

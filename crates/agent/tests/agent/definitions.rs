@@ -47,6 +47,7 @@ pub(crate) fn assignment(number: u128, mode: NetworkMode, text: &str) -> Assignm
         availability_zone: "eu-central-1a".into(),
         ephemeral_storage_gib: None,
         reference_id: None,
+        pull: None,
     };
     let definition = TaskDefinition {
         key,

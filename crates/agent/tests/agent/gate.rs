@@ -6,7 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::sync::{Notify, broadcast};
-use windlass_agent::images::{Answer as ImageAnswer, Content, Images, fake::Fake as FakeImages};
+use windlass_agent::images::{
+    Answer as ImageAnswer, Content, Images, Wanted, fake::Fake as FakeImages,
+};
 use windlass_network::{
     Attached, Driver, FakeNetwork, NamespaceHandle, PortMapping, ResolvConf,
     Result as NetworkResult,
@@ -150,12 +152,10 @@ impl Images for GatedImages {
     fn collect(&self) -> ImageAnswer<'_, ()> {
         self.0.collect()
     }
-    fn pull<'a>(
-        &'a self,
-        image: &'a str,
-        digest: Option<&'a str>,
-        holder: &'a str,
-    ) -> ImageAnswer<'a, Content> {
-        Box::pin(self.1.pass(self.0.pull(image, digest, holder)))
+    fn choose<'a>(&'a self, wanted: Wanted<'a>) -> ImageAnswer<'a, Option<Content>> {
+        Box::pin(self.1.pass(self.0.choose(wanted)))
+    }
+    fn pull<'a>(&'a self, wanted: Wanted<'a>) -> ImageAnswer<'a, Content> {
+        Box::pin(self.1.pass(self.0.pull(wanted)))
     }
 }

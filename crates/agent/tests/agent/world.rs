@@ -68,6 +68,7 @@ impl World {
             run_dir: self.folder.path().join("run"),
             data_dir: self.folder.path().join("data"),
             allowed_host_paths: Vec::new(),
+            pull: Default::default(),
             share: windlass_agent::Share {
                 cpu_overcommit: 1.0,
                 reserve_memory_mib: None,

@@ -90,6 +90,7 @@ impl Machine {
             run_dir,
             data_dir: self.data.path().to_owned(),
             allowed_host_paths: Vec::new(),
+            pull: Default::default(),
             share: windlass_agent::Share {
                 cpu_overcommit: 1.0,
                 reserve_memory_mib: None,

@@ -8,6 +8,7 @@ use windlass_model::arn::Scope;
 use windlass_model::command::Command;
 use windlass_model::id::Name;
 use windlass_model::placement::{Refusal, Refused};
+use windlass_model::pull::PullBehavior;
 use windlass_model::task::Launch;
 use windlass_wire::convert::{self, fargate_refusal_reason, identifier, refusal_reason};
 use windlass_wire::ops::run_task::{RunTaskRequest, RunTaskResponse};
@@ -19,13 +20,23 @@ pub(super) async fn call(
     call: &Call<'_>,
     input: Input<RunTaskRequest>,
 ) -> Result<RunTaskResponse, ApiError> {
+    run(call, input, None).await
+}
+
+/// Runs the tasks; `pull` is what ECS has no member for.
+pub(crate) async fn run(
+    call: &Call<'_>,
+    input: Input<RunTaskRequest>,
+    pull: Option<PullBehavior>,
+) -> Result<RunTaskResponse, ApiError> {
     // The steps of a start are logged for `make bench`, which prints where its time goes.
     tracing::debug!(target: "timing", "call verified and read");
     let (mut request, net) = input.split();
-    let fingerprint = fingerprint(&mut request)?;
+    let fingerprint = fingerprint(&mut request, pull)?;
     let cluster = identifier::cluster(call.scope(), request.cluster.as_deref())?;
     let read = convert::run_task(call.scope(), request, fingerprint);
-    let run = call.in_cluster(&cluster, read).await?;
+    let mut run = call.in_cluster(&cluster, read).await?;
+    run.task.pull = pull;
     net.refuse(ErrorCode::InvalidParameter)?;
     let answer = call.ask(Command::RunTask(Box::new(run))).await?;
     let (tasks, failures) = started(call.scope(), &cluster, &answer)?;
@@ -58,9 +69,12 @@ pub(super) fn started(
 }
 
 /// Of everything but the token: the same token with another request is a conflict.
-fn fingerprint(request: &mut RunTaskRequest) -> Result<[u8; 32], ApiError> {
+fn fingerprint(
+    request: &mut RunTaskRequest,
+    pull: Option<PullBehavior>,
+) -> Result<[u8; 32], ApiError> {
     let token = request.client_token.take();
-    let text = serde_json::to_vec(request);
+    let text = serde_json::to_vec(&(&*request, pull.map(PullBehavior::name)));
     request.client_token = token;
     let text = text
         .map_err(|err| ApiError::new(ErrorCode::Server, format!("Reading the request: {err}.")))?;

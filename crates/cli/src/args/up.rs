@@ -1,5 +1,6 @@
 //! The verbs that need the machine: their arguments alone, the executable does them.
 
+use super::Pull;
 use clap::Args;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -51,6 +52,10 @@ pub struct UpArgs {
     /// Pull what is of the first registry from the second; may be given for several registries.
     #[arg(long = "registry-mirror", value_name = "HOST=HOST")]
     pub registry_mirrors: Vec<Mirror>,
+    /// When a registry is asked for an image that is here, kept for later starts; `run --pull` says
+    /// it for its tasks alone [default: default].
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub pull: Option<Pull>,
     /// Memory that tasks may not have, in MiB.
     #[arg(long, value_name = "MIB")]
     pub reserve_memory: Option<u32>,

@@ -4,6 +4,7 @@ mod follow;
 mod override_file;
 
 use super::{Context, register, stop};
+use crate::args::Pull;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::limits;
@@ -71,6 +72,9 @@ pub struct RunArgs {
     /// Group of the tasks [default: family:FAMILY].
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
+    /// When a registry is asked for an image that is here [default: as `up --pull` said].
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pull: Option<Pull>,
     /// A mark by which `list-tasks` finds the tasks.
     #[arg(long, value_name = "TEXT")]
     started_by: Option<String>,
@@ -288,7 +292,7 @@ async fn start(
     while left > 0 && started.failures.is_empty() {
         let count = left.min(limits::RUN_COUNT_MAX);
         request.count = i32::try_from(count).ok();
-        match client.call(&request).await {
+        match run_tasks(client, &request, args.pull).await {
             Ok(answer) => {
                 started.tasks.extend(answer.tasks.unwrap_or_default());
                 started.failures.extend(answer.failures.unwrap_or_default());
@@ -308,6 +312,20 @@ async fn start(
         ));
     }
     Ok(started)
+}
+
+/// ECS has no member for when to pull: what says it goes another way.
+async fn run_tasks(
+    client: &Client,
+    request: &ops::RunTaskRequest,
+    pull: Option<Pull>,
+) -> Result<ops::RunTaskResponse, Failure> {
+    let Some(pull) = pull else {
+        return client.call(request).await;
+    };
+    let wanted = json!({ "pull": pull.name(), "request": request });
+    let answer = client.windlass("RunTask", &wanted).await?;
+    serde_json::from_value(answer).map_err(|err| Failure::Failed(format!("RunTask: {err}")))
 }
 
 /// ECS's sentence, and what to do here.

@@ -2,8 +2,10 @@
 //! whiteouts and file capabilities are real.
 
 mod build;
+mod freshness;
 mod hostile;
 mod layers;
 mod registry;
 mod samples;
+mod stand_in;
 mod store;

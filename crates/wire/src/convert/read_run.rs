@@ -190,6 +190,7 @@ fn new_task(cluster: Name, definition: DefinitionRef, given: Common) -> Result<N
         propagate_definition_tags: propagate(given.propagate_tags.as_ref())?,
         tags: tags(given.tags)?,
         reference_id: reference_id(given.reference_id)?,
+        pull: None,
     })
 }
 
