@@ -80,6 +80,8 @@ class Registry:
             wanted = "Basic " + base64.b64encode(":".join(self.login).encode()).decode()
             if request.headers.get("Authorization") != wanted:
                 return 401, {"WWW-Authenticate": 'Basic realm="test"'}, b"{}"
+        if request.path == "/v2/":
+            return 200, {}, b"{}"
         kind, _, version = request.path.rpartition("/")
         data = self.blobs.get(version)
         if kind.endswith("/manifests") and version in ("v1", self.digest):

@@ -1,5 +1,6 @@
 """Images of registries: when they are asked for, and what happens when no answer comes."""
 
+import json
 import time
 
 import pytest
@@ -97,3 +98,47 @@ def test_a_node_keeps_its_pull_behavior(own, registry):
     registry.asked.clear()
     record, _ = ran(own, registry)
     assert registry.asked == [] and digest(record) == registry.digest
+
+
+def test_a_login_is_kept_for_root_alone(own, own_cli, tmp_path):
+    registry = Registry(login=("me", "s3cret"))
+    try:
+        said = own_cli("images", "pull", registry.image, code=1)
+        assert "access denied" in said.err and "windlass login" in said.err, said.err
+        own_cli("login", registry.host, "-u", "me", code=64)
+        login = ["login", registry.host, "-u", "me", "--password-stdin"]
+        said = own_cli(*login, input="wr0ng\n", code=1)
+        assert "wr0ng" not in said.err
+        kept = own.data / "registries.json"
+        assert not kept.exists()
+        said = own_cli(*login, input="s3cret\n")
+        assert kept.stat().st_mode & 0o777 == 0o600 and kept.stat().st_uid == 0
+        record, _ = ran(own, registry)
+        assert digest(record) == registry.digest
+        for shown in (said, said.err, own.log(), own_cli("images"), own_cli("history", "cluster/default")):
+            assert "s3cret" not in shown
+        own_cli("logout", registry.host)
+        own_cli("logout", registry.host, code=3)
+        assert "me" not in kept.read_text()
+        # What Docker has kept is taken over.
+        docker = own_cli.folder / "config.json"
+        docker.write_text(json.dumps({"auths": {registry.host: {"auth": "bWU6czNjcmV0"}}}))
+        docker.chmod(0o644)
+        own_cli("login", "--docker-config", docker)
+        own_cli("images", "pull", registry.image)
+    finally:
+        registry.close()
+
+
+def test_what_a_registry_says_is_passed_on(own, registry):
+    answer = own.raw("Windlass.PullImage", {"image": f"{registry.host}/app:none"})
+    assert (answer.status, answer.code) == (400, "ClientException")
+    assert "manifest unknown: manifest unknown" in answer.message
+    tasks = Tasks(own)
+    record = tasks.stopped(tasks.start(busybox("true", image=f"{registry.host}/app:none")))
+    reason = container(record, "main")["reason"]
+    assert reason.startswith(
+        "CannotPullContainerError: pull image manifest has been retried 0 time(s): failed to "
+        f"resolve ref {registry.host}/app:none: "
+    ), reason
+    assert "manifest unknown" in reason

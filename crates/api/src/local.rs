@@ -19,6 +19,9 @@ pub enum LocalError {
     /// The caller's fault, or something in the way that the caller can clear.
     #[error("{0}")]
     Refused(String),
+    /// A registry said no, or nothing: its own code and message.
+    #[error("{0}")]
+    Registry(String),
     #[error("{0}")]
     Failed(String),
 }
@@ -28,6 +31,9 @@ pub trait Local: Send + Sync + 'static {
     /// Loads an archive that lies in [`Local::upload_dir`].
     fn load_image(&self, archive: PathBuf) -> Answered<'_, Vec<ImageName>>;
     fn pull_image(&self, reference: String) -> Answered<'_, ImageName>;
+    /// Keeps a password for a registry, once the registry took it.
+    fn login(&self, registry: String, username: String, password: String) -> Answered<'_, ()>;
+    fn logout(&self, registry: String) -> Answered<'_, ()>;
     fn remove_image(&self, reference: String) -> Answered<'_, ()>;
     /// Makes an image of a folder of this machine.
     fn import_rootfs(&self, name: String, directory: PathBuf) -> Answered<'_, ImageName>;

@@ -6,6 +6,7 @@ mod images;
 mod keys;
 mod logs;
 mod nodes;
+mod registries;
 mod run;
 mod status;
 
@@ -36,7 +37,7 @@ impl Upload {
 }
 
 /// Every operation that is served, as it is counted.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 19] = [
     "AddNode",
     "Backup",
     "CreateKey",
@@ -49,9 +50,12 @@ const NAMES: [&str; 16] = [
     "ListImages",
     "ListKeys",
     "ListNodes",
+    "LoginRegistry",
+    "LogoutRegistry",
     "PullImage",
     "RemoveImage",
     "RemoveKey",
+    "RunTask",
     "StopEverything",
 ];
 
@@ -97,6 +101,8 @@ pub(crate) async fn answer(
         "ListImages" => images::list(&call).await,
         "ListKeys" => keys::list(&call),
         "ListNodes" => nodes::list(&call).await,
+        "LoginRegistry" => registries::login(&call).await,
+        "LogoutRegistry" => registries::logout(&call).await,
         "PullImage" => images::pull(&call).await,
         "RemoveNode" => nodes::remove(&call).await,
         "RemoveImage" => images::remove(&call).await,
@@ -126,6 +132,7 @@ fn local_error(err: LocalError) -> ApiError {
     let code = match err {
         LocalError::NotFound(_) => ErrorCode::ResourceNotFound,
         LocalError::Refused(_) => ErrorCode::InvalidParameter,
+        LocalError::Registry(_) => ErrorCode::Client,
         LocalError::Failed(_) => ErrorCode::Server,
     };
     ApiError::new(code, err.to_string())

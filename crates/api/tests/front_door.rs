@@ -44,6 +44,12 @@ impl Local for Machine {
     fn pull_image(&self, _reference: String) -> Answered<'_, ImageName> {
         absent()
     }
+    fn login(&self, _: String, _: String, _: String) -> Answered<'_, ()> {
+        absent()
+    }
+    fn logout(&self, _: String) -> Answered<'_, ()> {
+        absent()
+    }
     fn remove_image(&self, _reference: String) -> Answered<'_, ()> {
         absent()
     }

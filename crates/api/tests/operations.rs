@@ -181,6 +181,11 @@ fn what_ecs_has_no_operation_for() {
     );
     let missing = served.call_own("RemoveImage", image);
     assert_eq!(missing.refusal(), (400, "ResourceNotFoundException"));
+    let login = json!({ "registry": "r.example", "username": "me", "password": "s3cret" });
+    let denied = served.call_own("LoginRegistry", login);
+    assert_eq!(denied.refusal(), (400, "ClientException"));
+    let logout = json!({ "registry": "r.example" });
+    assert_eq!(served.own("LogoutRegistry", logout), json!({}));
     let import = json!({ "name": "mine", "directory": "/srv/mine" });
     assert_eq!(
         served.own("ImportRootfs", import)["images"][0]["name"],

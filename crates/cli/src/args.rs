@@ -13,6 +13,7 @@ use crate::commands::env::EnvArgs;
 use crate::commands::history::HistoryArgs;
 use crate::commands::images::ImagesArgs;
 use crate::commands::keys::KeysArgs;
+use crate::commands::login::{LoginArgs, LogoutArgs};
 use crate::commands::logs::LogsArgs;
 use crate::commands::nodes::NodesArgs;
 use crate::commands::ps::PsArgs;
@@ -82,6 +83,8 @@ pub enum Verb {
     Nodes(NodesArgs),
     Images(ImagesArgs),
     Keys(KeysArgs),
+    Login(LoginArgs),
+    Logout(LogoutArgs),
     Backup(BackupArgs),
     Restore(RestoreArgs),
     Completion(CompletionArgs),

@@ -7,6 +7,7 @@ pub(crate) mod env;
 pub(crate) mod history;
 pub(crate) mod images;
 pub(crate) mod keys;
+pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod nodes;
 pub(crate) mod ps;
@@ -87,6 +88,8 @@ async fn dispatch(verb: Verb, context: &mut Context<'_>) -> Result<u8, Failure> 
         Verb::Nodes(args) => nodes::run(args, context).await,
         Verb::Images(args) => images::run(args, context).await,
         Verb::Keys(args) => keys::run(args, context).await,
+        Verb::Login(args) => login::login(args, context).await,
+        Verb::Logout(args) => login::logout(args, context).await,
         Verb::Backup(args) => backup::run(args, context).await,
         Verb::Completion(args) => completion::run(args, context),
         Verb::Version(args) => version::run(args, context).await,

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Bytes of a password that are read.
+pub(crate) const PASSWORD_BYTES_MAX: u64 = 64 << 10;
+
 /// Bytes of an answer that is not streamed. A page of 100 tasks is far below.
 pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Bytes of one record of a streamed answer.

@@ -1,10 +1,11 @@
-//! Where registries are and how they want to be addressed: mirrors, schemes, challenges. Pure.
+//! Where registries are and how they want to be addressed: mirrors and schemes. Pure.
 
 use std::net::IpAddr;
 
 use reqwest::Url;
 
 use crate::error::{Error, Result};
+use crate::hosts::Hosts;
 use crate::reference::is_host;
 
 /// A user and password, or token, for one registry. Never shown: it has no `Debug`.
@@ -50,10 +51,20 @@ impl Mirrors {
 }
 
 /// Scheme and host for a registry. Plain HTTP is for this machine only, or by explicit setting.
-pub(crate) fn endpoint(registry: &str, mirror: Option<&str>) -> (&'static str, String) {
+pub(crate) fn endpoint(
+    registry: &str,
+    mirror: Option<&str>,
+    hosts: &Hosts,
+) -> (&'static str, String) {
     let host = mirror.unwrap_or(registry);
     if let Some(host) = host.strip_prefix("http://") {
         return ("http", host.to_string());
+    }
+    if hosts.is_plain(host) {
+        return ("http", host.to_string());
+    }
+    if hosts.certificates(host).is_some() {
+        return ("https", host.to_string());
     }
     let host = match host {
         "docker.io" => "registry-1.docker.io",
@@ -91,66 +102,9 @@ fn address(host: &str) -> Option<IpAddr> {
         .map(|address: IpAddr| address.to_canonical())
 }
 
-/// How a registry wants to be signed in to.
-pub(crate) enum Challenge {
-    Basic,
-    Bearer {
-        realm: String,
-        service: Option<String>,
-    },
-}
-
-impl Challenge {
-    /// `Bearer realm="https://auth.example/token",service="x",scope="y"` or `Basic realm="x"`.
-    pub(crate) fn parse(header: &str) -> Option<Self> {
-        let (kind, mut rest) = header.trim().split_once(' ')?;
-        if kind.eq_ignore_ascii_case("basic") {
-            return Some(Self::Basic);
-        }
-        if !kind.eq_ignore_ascii_case("bearer") {
-            return None;
-        }
-        let (mut realm, mut service) = (None, None);
-        while let Some((key, after)) = rest.split_once("=\"") {
-            let (value, after) = after.split_once('"')?;
-            match key.trim_matches([',', ' ']).to_ascii_lowercase().as_str() {
-                "realm" => realm = Some(value.to_string()),
-                "service" => service = Some(value.to_string()),
-                _ => {}
-            }
-            rest = after;
-        }
-        Some(Self::Bearer {
-            realm: realm?,
-            service,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn challenges() {
-        let parse = |text| match Challenge::parse(text) {
-            Some(Challenge::Basic) => "basic".to_string(),
-            Some(Challenge::Bearer { realm, service }) => format!("{realm} {service:?}"),
-            None => "none".to_string(),
-        };
-        assert_eq!(parse(r#"Basic realm="x""#), "basic");
-        assert_eq!(
-            parse(r#"Bearer realm="https://a/t",service="s",scope="repository:x:pull""#),
-            r#"https://a/t Some("s")"#
-        );
-        assert_eq!(
-            parse(r#"bearer service="s", Realm="https://a/t""#),
-            r#"https://a/t Some("s")"#
-        );
-        assert_eq!(parse(r#"Bearer service="s""#), "none");
-        assert_eq!(parse(r#"Bearer realm="x"#), "none");
-        assert_eq!(parse("Digest x"), "none");
-    }
 
     #[test]
     fn mirror_settings() {

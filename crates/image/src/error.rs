@@ -122,6 +122,8 @@ pub enum Error {
         image: String,
         /// What happened.
         reason: String,
+        /// How often its manifest was asked for, where that is what failed.
+        manifest_tries: Option<u32>,
     },
     /// The registry answered, and said no or something that cannot be used.
     #[error("registry {registry} did not give {image}: {reason}")]
@@ -130,8 +132,10 @@ pub enum Error {
         registry: String,
         /// The image's name.
         image: String,
-        /// What it said.
+        /// What it said, with its own code and message.
         reason: String,
+        /// How often its manifest was asked for, where that is what failed.
+        manifest_tries: Option<u32>,
     },
     /// No image of this name is in the store.
     #[error("there is no image {0} here; load one with: windlass images load ARCHIVE")]
@@ -143,6 +147,14 @@ pub enum Error {
         reference: Reference,
         /// What holds it.
         holders: Vec<String>,
+    },
+    /// A setting of a registry that cannot be used.
+    #[error("registry {host}: {reason}")]
+    Host {
+        /// The registry's host, as it was given.
+        host: String,
+        /// What is wrong.
+        reason: String,
     },
     /// A mirror setting that is not `HOST=HOST`.
     #[error("registry mirror {0:?} is not HOST=HOST; for example docker.io=mirror.example:5000")]
@@ -175,6 +187,39 @@ impl Error {
             cause = error.source();
         }
         text
+    }
+
+    /// As the ECS agent says it after `CannotPullContainerError: `.
+    pub fn agent_text(&self) -> String {
+        let retried = |tries: u32, image: &str| {
+            let again = tries.saturating_sub(1);
+            format!(
+                "pull image manifest has been retried {again} time(s): failed to resolve ref {image}"
+            )
+        };
+        match self {
+            Self::Registry {
+                registry,
+                image,
+                reason,
+                manifest_tries: Some(tries),
+            } => format!("{}: registry {registry}: {reason}", retried(*tries, image)),
+            Self::Unreachable {
+                image,
+                manifest_tries: Some(tries),
+                ..
+            } => format!("{}: {self}", retried(*tries, image)),
+            _ => self.detail(),
+        }
+    }
+
+    pub(crate) fn of_manifest(mut self, tries: u32) -> Self {
+        if let Self::Registry { manifest_tries, .. } | Self::Unreachable { manifest_tries, .. } =
+            &mut self
+        {
+            *manifest_tries = Some(tries);
+        }
+        self
     }
 
     pub(crate) fn read(what: impl Into<String>, source: io::Error) -> Self {

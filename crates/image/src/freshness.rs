@@ -19,7 +19,7 @@ impl Store {
         let key = flight_key(reference, &options);
         let (wanted, limit) = (reference.clone(), self.inner.limits.manifest_bytes);
         let work = async move {
-            let mut registry = Registry::new(&wanted, options.credentials, &options.mirrors)?;
+            let mut registry = Registry::new(&wanted, &options)?;
             registry.be_quick(FRESHNESS_SILENCE);
             let asked = registry.digest(wanted.version(), limit);
             match tokio::time::timeout(FRESHNESS_ALL, asked).await {

@@ -57,11 +57,16 @@ impl Default for Limits {
 
 /// Layers fetched from a registry at once.
 pub(crate) const DOWNLOADS_AT_ONCE: usize = 3;
-/// How often a download that was cut is continued before the pull fails.
+/// How often in a row a download that was cut may bring nothing before the pull fails.
 pub(crate) const DOWNLOAD_ATTEMPTS: u32 = 5;
-/// How long a registry may take to give its first answer, name resolution included. An
-/// unreachable registry must fail a task at once, not after a minute.
-pub(crate) const FIRST_ANSWER: std::time::Duration = std::time::Duration::from_millis(2_800);
+/// How long connecting to a registry may take, name resolution included.
+pub(crate) const CONNECT: std::time::Duration = std::time::Duration::from_millis(2_800);
+/// How long a registry may take to give its first answer.
+pub(crate) const FIRST_ANSWER: std::time::Duration = std::time::Duration::from_secs(15);
+/// After so long a registry that cannot be reached is not tried again.
+pub(crate) const UNREACHABLE_ALL: std::time::Duration = std::time::Duration::from_secs(15);
+/// The longest pause that a registry may ask for; where it wants more, the pull fails.
+pub(crate) const RETRY_AFTER_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 /// How long a registry may say nothing about a tag of which a copy is here.
 pub(crate) const FRESHNESS_SILENCE: std::time::Duration = std::time::Duration::from_secs(2);
 /// How long all answers together may take until the copy is started from.

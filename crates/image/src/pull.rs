@@ -7,12 +7,12 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
-use reqwest::StatusCode;
+use reqwest::{Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
@@ -20,11 +20,14 @@ use crate::digest::Digest;
 use crate::endpoint::{Credentials, Mirrors};
 use crate::error::{At, Error, Result};
 use crate::flight::Flight;
+use crate::hosts::Hosts;
 use crate::install::{Busy, Checked, Progress, Source};
 use crate::limits::{DOWNLOAD_ATTEMPTS, DOWNLOADS_AT_ONCE};
+use crate::logins::Logins;
 use crate::manifest::{self, Descriptor, Document, Manifest};
 use crate::reference::{Reference, Version};
 use crate::registry::Registry;
+use crate::registry::encoding;
 use crate::store::{Image, Store};
 
 /// How to pull.
@@ -34,6 +37,10 @@ pub struct PullOptions {
     pub credentials: Option<Credentials>,
     /// Hosts to ask instead.
     pub mirrors: Mirrors,
+    /// How hosts are reached that are no public ones.
+    pub hosts: Hosts,
+    /// Credentials by host, where none are given above; also a mirror's own.
+    pub logins: Option<Logins>,
     /// Told of progress. Of callers that share a pull, only the first one's is.
     pub progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
 }
@@ -61,7 +68,7 @@ impl Store {
     }
 
     async fn pull_alone(&self, reference: &Reference, options: &PullOptions) -> Result<Image> {
-        let registry = Registry::new(reference, options.credentials.clone(), &options.mirrors)?;
+        let registry = Registry::new(reference, options)?;
         let (checked, index) = self.fetch_manifest(&registry, reference).await?;
         let inner = self.inner.clone();
         let (busy, checked) = blocking(move || Ok((Busy::of(&inner, &checked), checked))).await?;
@@ -248,6 +255,7 @@ impl Store {
         received(partial.bytes.min(layer.size));
         let mut attempt = 0;
         while partial.bytes < layer.size {
+            let before = partial.bytes;
             attempt += 1;
             match fetch_rest(registry, layer, partial, received).await {
                 (rest, Ok(())) => partial = rest?,
@@ -255,6 +263,9 @@ impl Store {
                 (rest, Err(error)) if error.is_unreachable() && attempt < DOWNLOAD_ATTEMPTS => {
                     tracing::debug!(error = error.detail(), attempt, "a download was cut");
                     partial = rest?;
+                    if partial.bytes > before {
+                        attempt = 0;
+                    }
                     tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
                 }
                 (_, Err(error)) => return Err(error),
@@ -282,6 +293,8 @@ struct Partial {
     file: File,
     hasher: Sha256,
     bytes: u64,
+    /// What is written beyond is refused.
+    bytes_max: u64,
 }
 
 impl Partial {
@@ -304,6 +317,7 @@ impl Partial {
                         file,
                         hasher,
                         bytes,
+                        bytes_max: bytes,
                     });
                 }
                 n => {
@@ -314,18 +328,27 @@ impl Partial {
         }
     }
 
-    fn restart(&mut self) -> std::io::Result<()> {
+    fn restart(&mut self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.seek(SeekFrom::Start(0))?;
         self.hasher = Sha256::new();
         self.bytes = 0;
         Ok(())
     }
+}
 
-    fn add(&mut self, piece: &[u8]) -> std::io::Result<()> {
+impl Write for Partial {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        if self.bytes + piece.len() as u64 > self.bytes_max {
+            return Err(io::Error::other("it is longer than its manifest says"));
+        }
         self.file.write_all(piece)?;
         self.hasher.update(piece);
         self.bytes += piece.len() as u64;
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -342,26 +365,34 @@ async fn fetch_rest(
         Ok(response) => response,
         Err(error) => return (Ok(partial), Err(error)),
     };
-    let path = Path::new("the download");
-    if response.status() != StatusCode::PARTIAL_CONTENT || !starts_at(&response, partial.bytes) {
-        // It does not do ranges and sends everything.
-        if let Err(error) = partial.restart().at("write", path) {
-            return (Err(error.clone()), Err(error));
-        }
-        if response.status() == StatusCode::PARTIAL_CONTENT {
-            let error = registry.unreachable("it sent another part than was asked for".into());
-            return (Ok(partial), Err(error));
-        }
+    if let Err(error) = begin(registry, &response, &mut partial) {
+        return (Ok(partial), Err(error));
     }
+    let before = received_before(&response, layer);
+    let wrapped = encoding::is_wrapped(&response, layer.size.saturating_sub(before));
+    if wrapped && before > 0 {
+        // Its parts are of what is compressed: it is all to be sent again.
+        let restarted = partial.restart().at("write", "the download");
+        let error = registry.unreachable("it sent a part of something compressed".into());
+        return (restarted.map(|()| partial), Err(error));
+    }
+    partial.bytes_max = layer.size;
     // Hash and disk must not hold up the runtime's thread.
-    let (sender, mut pieces) = tokio::sync::mpsc::channel::<Vec<u8>>(16);
+    let (sender, pieces) = tokio::sync::mpsc::channel::<Vec<u8>>(16);
     let writer = tokio::task::spawn_blocking(move || {
-        while let Some(piece) = pieces.blocking_recv() {
-            partial.add(&piece).at("write", "the download")?;
+        match encoding::unwrap_into(pieces, wrapped, &mut partial) {
+            // What can be read of something compressed that was cut is not gone on with.
+            Err(e) if wrapped && e.kind() == io::ErrorKind::UnexpectedEof => partial.restart(),
+            written => written,
         }
+        .at("write", "the download")?;
         Ok(partial)
     });
-    let mut left = layer.size.saturating_sub(received_before(&response, layer));
+    let mut left = match wrapped {
+        // Compressed in haste, what cannot be compressed grows by an eighth.
+        true => layer.size.saturating_add(layer.size / 8 + 65_536),
+        false => layer.size - before,
+    };
     let fetched = loop {
         match registry.piece(&mut response).await {
             Ok(Some(piece)) => {
@@ -379,7 +410,9 @@ async fn fetch_rest(
                     break Ok(());
                 }
             }
-            Ok(None) if left > 0 => break Err(registry.unreachable("the download was cut".into())),
+            Ok(None) if left > 0 && !wrapped => {
+                break Err(registry.unreachable("the download was cut".into()));
+            }
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),
         }
@@ -387,25 +420,43 @@ async fn fetch_rest(
     drop(sender);
     let written = writer.await.map_err(|e| Error::BrokenOff(e.to_string()));
     match written.and_then(|written| written) {
+        Ok(partial) if fetched.is_ok() && partial.bytes < layer.size => {
+            let error = registry.unreachable("the download was cut".into());
+            (Ok(partial), Err(error))
+        }
         Ok(partial) => (Ok(partial), fetched),
         Err(error) => (Err(error.clone()), Err(error)),
     }
 }
 
+/// Forgets what is there of a layer that is sent from the beginning.
+fn begin(registry: &Registry, response: &Response, partial: &mut Partial) -> Result<()> {
+    let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
+    if is_part && starts_at(response, partial.bytes) {
+        return Ok(());
+    }
+    partial.restart().at("write", "the download")?;
+    match is_part {
+        true => Err(registry.unreachable("it sent another part than was asked for".into())),
+        // It does not do ranges and sends everything.
+        false => Ok(()),
+    }
+}
+
 /// Bytes that were there before this answer.
-fn received_before(response: &reqwest::Response, layer: &Descriptor) -> u64 {
+fn received_before(response: &Response, layer: &Descriptor) -> u64 {
     match response.status() {
         StatusCode::PARTIAL_CONTENT => range_start(response).unwrap_or_default().min(layer.size),
         _ => 0,
     }
 }
 
-fn starts_at(response: &reqwest::Response, from: u64) -> bool {
+fn starts_at(response: &Response, from: u64) -> bool {
     range_start(response) == Some(from)
 }
 
 /// `Content-Range: bytes START-END/TOTAL`
-fn range_start(response: &reqwest::Response) -> Option<u64> {
+fn range_start(response: &Response) -> Option<u64> {
     let range = response
         .headers()
         .get(reqwest::header::CONTENT_RANGE)?

@@ -201,6 +201,14 @@ fn registry_name(host: Option<&str>) -> Result<String, BadReference> {
     })
 }
 
+/// A registry's host as image names have it: lower case, `docker.io` for each of its names.
+///
+/// # Errors
+/// [`BadReference::Registry`].
+pub fn registry_host(text: &str) -> Result<String, BadReference> {
+    registry_name(Some(text))
+}
+
 /// A DNS name, an IPv4 address or a bracketed IPv6 address, each with an optional port.
 pub(crate) fn is_host(host: &str) -> bool {
     let port_ok = |port: &str| {

@@ -2,29 +2,43 @@
 //!
 //! Own code on an HTTP client and not a registry crate, because three rules must hold that none
 //! keeps: every body has a limit; credentials go only to the registry they are for and to the token
-//! server it names, which must be https and not this machine; and the first answer has a deadline
-//! that covers name resolution, so that a registry that is away fails a task within three seconds.
+//! server it names, which must be https and not this machine; and connecting has a deadline of its
+//! own that covers name resolution, so that one that is away is told from one that is slow.
+
+mod challenge;
+mod client;
+pub(crate) mod encoding;
+mod refusal;
+mod retry;
+mod sign_in;
+
+pub use sign_in::check_login;
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RANGE,
 };
 use reqwest::{Method, Response, StatusCode, Url};
-use serde::Deserialize;
 
+use self::client::Clients;
+use self::encoding::plain_document;
+use self::refusal::no_answer;
+use self::retry::{Again, CONTENT, MANIFEST, QUICK, Schedule};
 use crate::digest::Digest;
-use crate::endpoint::{Challenge, Credentials, Mirrors, endpoint, is_local, is_loopback};
+use crate::endpoint::{Credentials, endpoint, is_local, is_loopback};
 use crate::error::{Error, Result};
-use crate::limits::{ERROR_BODY_BYTES, FIRST_ANSWER, NEXT_ANSWER, REDIRECTS, TOKEN_BYTES};
+use crate::hosts::Hosts;
+use crate::limits::{ERROR_BODY_BYTES, FIRST_ANSWER, NEXT_ANSWER, REDIRECTS, UNREACHABLE_ALL};
 use crate::manifest::ACCEPTED;
+use crate::pull::PullOptions;
 use crate::reference::{Reference, Version};
 
 /// One image's repository at one registry.
 pub(crate) struct Registry {
-    client: reqwest::Client,
+    clients: Clients,
     /// `https://host/v2/repository`
     base: String,
     scheme: &'static str,
@@ -40,6 +54,8 @@ pub(crate) struct Registry {
     has_answered: AtomicBool,
     /// How long any answer may take, where nobody waits for as long as usual.
     silence: Option<Duration>,
+    /// How often the last question was asked.
+    tries: AtomicU32,
 }
 
 /// A manifest or index with the type it was announced with.
@@ -49,32 +65,47 @@ pub(crate) struct Received {
 }
 
 impl Registry {
-    pub(crate) fn new(
-        reference: &Reference,
-        credentials: Option<Credentials>,
-        mirrors: &Mirrors,
-    ) -> Result<Self> {
-        let mirror = mirrors.of(reference.registry());
-        let (scheme, host) = endpoint(reference.registry(), mirror);
-        let repository = reference.repository().to_string();
-        let image = reference.to_string();
-        let client = client(scheme).map_err(|e| Error::Unreachable {
-            registry: host.clone(),
-            image: image.clone(),
-            reason: format!("the HTTP client cannot be set up: {}", causes(&e)),
-        })?;
+    pub(crate) fn new(reference: &Reference, options: &PullOptions) -> Result<Self> {
+        let mirror = options.mirrors.of(reference.registry());
+        let (scheme, host) = endpoint(reference.registry(), mirror, &options.hosts);
+        let asked = mirror.unwrap_or(reference.registry());
+        let asked = asked.strip_prefix("http://").unwrap_or(asked);
+        let own = options.credentials.clone().filter(|_| mirror.is_none());
+        let credentials = match (own, &options.logins) {
+            (None, Some(logins)) => logins.of(asked)?,
+            (own, _) => own,
+        };
         Ok(Self {
-            client,
-            base: format!("{scheme}://{host}/v2/{repository}"),
+            clients: Clients::new(options.hosts.clone()),
+            base: format!("{scheme}://{host}/v2/{}", reference.repository()),
             scheme,
             host,
-            image,
-            repository,
-            credentials: credentials.filter(|_| mirror.is_none()),
+            image: reference.to_string(),
+            repository: reference.repository().to_string(),
+            credentials,
             authorization: Mutex::new(None),
             has_answered: AtomicBool::new(false),
             silence: None,
+            tries: AtomicU32::new(0),
         })
+    }
+
+    /// A registry without a repository.
+    fn of_host(host: &str, credentials: Credentials, hosts: &Hosts) -> Self {
+        let (scheme, asked) = endpoint(host, None, hosts);
+        Self {
+            clients: Clients::new(hosts.clone()),
+            base: format!("{scheme}://{asked}/v2"),
+            scheme,
+            host: asked,
+            image: "a login".to_string(),
+            repository: String::new(),
+            credentials: Some(credentials),
+            authorization: Mutex::new(None),
+            has_answered: AtomicBool::new(false),
+            silence: None,
+            tries: AtomicU32::new(0),
+        }
     }
 
     /// Gives up on any answer that takes longer.
@@ -87,7 +118,7 @@ impl Registry {
     pub(crate) async fn digest(&self, version: &Version, bytes_max: u64) -> Result<Digest> {
         let url = self.manifest_url(version)?;
         let accept = ACCEPTED.join(", ");
-        if let Ok(answer) = self.ask(Method::HEAD, url, &accept, None).await? {
+        if let Ok(answer) = self.ask(Method::HEAD, url, (&accept, None)).await? {
             let told = answer.headers().get(CONTENT_DIGEST);
             let told = told.and_then(|digest| digest.to_str().ok()?.parse().ok());
             if let Some(digest) = told {
@@ -102,7 +133,9 @@ impl Registry {
     /// The manifest or index of a tag or digest, at most `bytes_max` long. Not verified.
     pub(crate) async fn manifest(&self, version: &Version, bytes_max: u64) -> Result<Received> {
         let url = self.manifest_url(version)?;
-        let response = self.get(url, &ACCEPTED.join(", "), None).await?;
+        let response = self.get(url, &ACCEPTED.join(", "), None).await;
+        let response =
+            response.map_err(|error| error.of_manifest(self.tries.load(Ordering::Relaxed)))?;
         let media_type = response
             .headers()
             .get(CONTENT_TYPE)
@@ -147,27 +180,64 @@ impl Registry {
 
     /// Gets a URL of the registry.
     async fn get(&self, url: Url, accept: &str, range: Option<&str>) -> Result<Response> {
-        match self.ask(Method::GET, url, accept, range).await? {
+        match self.ask(Method::GET, url, (accept, range)).await? {
             Ok(response) => Ok(response),
             Err(refusal) => Err(self.explained(refusal).await),
         }
     }
 
-    /// Asks for a URL of the registry: signs in when asked to, follows redirects. The inner error is
-    /// an answer that says no.
+    /// Asks for a URL of the registry, again where that may help. The inner error is an answer that
+    /// says no.
     async fn ask(
         &self,
         method: Method,
+        url: Url,
+        wanted: (&str, Option<&str>),
+    ) -> Result<Result<Response, Response>> {
+        let schedule = self.schedule(&url);
+        let begun = Instant::now();
+        let mut tried = 0;
+        loop {
+            let answer = self.ask_once(method.clone(), url.clone(), wanted).await;
+            tried += 1;
+            self.tries.store(tried, Ordering::Relaxed);
+            let again = match &answer {
+                Ok(Ok(_)) => None,
+                Ok(Err(no)) => refusal::again(no.status(), no.headers()),
+                Err(error) if error.is_unreachable() => {
+                    let enough = self.silence.unwrap_or(UNREACHABLE_ALL);
+                    (begun.elapsed() < enough).then_some(Again::Soon)
+                }
+                Err(_) => None,
+            };
+            match again.and_then(|again| schedule.pause(tried, again, retry::luck())) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return answer,
+            }
+        }
+    }
+
+    fn schedule(&self, url: &Url) -> Schedule {
+        match url.path().contains("/blobs/") {
+            _ if self.silence.is_some() => QUICK,
+            true => CONTENT,
+            false => MANIFEST,
+        }
+    }
+
+    /// Signs in when asked to, follows redirects.
+    async fn ask_once(
+        &self,
+        method: Method,
         first: Url,
-        accept: &str,
-        range: Option<&str>,
+        (accept, range): (&str, Option<&str>),
     ) -> Result<Result<Response, Response>> {
         let mut url = first.clone();
         let mut redirects = 0;
         let mut signed_in = false;
         loop {
             let own = url.origin() == first.origin();
-            let request = self.client.request(method.clone(), url.clone());
+            let request = self.client(&url)?.request(method.clone(), url.clone());
             let response = self.send(request, accept, range, own).await?;
             let status = response.status();
             if status.is_success() {
@@ -196,6 +266,11 @@ impl Registry {
         }
     }
 
+    fn client(&self, url: &Url) -> Result<reqwest::Client> {
+        let client = self.clients.of(url);
+        client.map_err(|e| self.unreachable(format!("the HTTP client cannot be set up: {e}")))
+    }
+
     async fn send(
         &self,
         request: reqwest::RequestBuilder,
@@ -203,7 +278,8 @@ impl Registry {
         range: Option<&str>,
         own: bool,
     ) -> Result<Response> {
-        let mut request = request.header(ACCEPT, accept);
+        let request = request.header(ACCEPT, accept);
+        let mut request = request.header(ACCEPT_ENCODING, "identity");
         if let Some(range) = range {
             request = request.header(RANGE, range);
         }
@@ -247,75 +323,20 @@ impl Registry {
             }
             bytes.extend_from_slice(&piece);
         }
-        Ok(bytes)
-    }
-
-    /// Answers a challenge: with the credentials themselves, or with a token for this repository.
-    async fn sign_in(&self, headers: &HeaderMap) -> Result<()> {
-        let challenge = headers
-            .get(reqwest::header::WWW_AUTHENTICATE)
-            .and_then(|value| value.to_str().ok())
-            .and_then(Challenge::parse);
-        let value = match challenge {
-            Some(Challenge::Basic) => match &self.credentials {
-                Some(credentials) => basic(credentials),
-                None => return Err(self.refused(DENIED.to_string())),
-            },
-            Some(Challenge::Bearer { realm, service }) => {
-                format!("Bearer {}", self.token(&realm, service.as_deref()).await?)
-            }
-            None => return Err(self.refused("it wants a kind of sign-in that is not known".into())),
-        };
-        let mut value = HeaderValue::from_str(&value)
-            .map_err(|_| self.refused("the token cannot be sent in a header".into()))?;
-        value.set_sensitive(true);
-        if let Ok(mut authorization) = self.authorization.lock() {
-            *authorization = Some(value);
-        }
-        Ok(())
-    }
-
-    async fn token(&self, realm: &str, service: Option<&str>) -> Result<String> {
-        #[derive(Deserialize)]
-        struct Token {
-            token: Option<String>,
-            access_token: Option<String>,
-        }
-        let mut url = Url::parse(realm)
-            .map_err(|_| self.refused("its token server is no valid URL".to_string()))?;
-        self.check_target(&url, "sends credentials")?;
-        let scope = format!("repository:{}:pull", self.repository);
-        url.query_pairs_mut()
-            .extend_pairs(service.map(|service| ("service", service)))
-            .append_pair("scope", &scope);
-        let mut request = self.client.get(url);
-        if let Some(credentials) = &self.credentials {
-            let mut value = HeaderValue::from_str(&basic(credentials))
-                .map_err(|_| self.refused("the credentials cannot be sent in a header".into()))?;
-            value.set_sensitive(true);
-            request = request.header(AUTHORIZATION, value);
-        }
-        let response = self.answer(request).await?;
-        if !response.status().is_success() {
-            let status = response.status().as_u16();
-            return Err(self.refused(format!("its token server answered {status}: {DENIED}")));
-        }
-        let json = self.body(response, "the token", TOKEN_BYTES).await?;
-        serde_json::from_slice::<Token>(&json)
-            .ok()
-            .and_then(|token| token.token.or(token.access_token))
-            .ok_or_else(|| self.refused("its token server gave no token".to_string()))
+        plain_document(what, bytes, bytes_max)
     }
 
     /// A registry may name other hosts, but not turn this machine against itself: only https, and
     /// no address of this machine or its link. A registry that itself is spoken to in plain HTTP
-    /// may name plain HTTP on its own host or on loopback.
+    /// may name plain HTTP on its own host or on loopback. What the operator set up may be named in
+    /// the way that it is set up.
     fn check_target(&self, url: &Url, does: &str) -> Result<()> {
         let host = url.host_str().unwrap_or_default();
         let own = Url::parse(&self.base).is_ok_and(|base| base.origin() == url.origin());
         let good = match self.scheme {
-            "https" => url.scheme() == "https" && (own || !is_local(host)),
-            _ => own || (url.scheme() == "http" && is_loopback(host)) || url.scheme() == "https",
+            _ if own || self.clients.is_set_up(url) => true,
+            "https" => url.scheme() == "https" && !is_local(host),
+            _ => (url.scheme() == "http" && is_loopback(host)) || url.scheme() == "https",
         };
         let no_user = url.username().is_empty() && url.password().is_none();
         match good && no_user {
@@ -328,35 +349,9 @@ impl Registry {
     }
 
     async fn explained(&self, response: Response) -> Error {
-        #[derive(Deserialize)]
-        struct Problem {
-            #[serde(default)]
-            code: String,
-            #[serde(default)]
-            message: String,
-        }
-        #[derive(Deserialize)]
-        struct Problems {
-            errors: Vec<Problem>,
-        }
         let status = response.status();
-        let body = self
-            .body(response, "the error", ERROR_BODY_BYTES)
-            .await
-            .unwrap_or_default();
-        let said = serde_json::from_slice::<Problems>(&body)
-            .ok()
-            .and_then(|problems| problems.errors.into_iter().next())
-            .map(|p| format!(": {} {}", p.code.escape_debug(), p.message.escape_debug()))
-            .unwrap_or_default();
-        let said: String = said.chars().take(300).collect();
-        let meaning = match status {
-            StatusCode::NOT_FOUND => "there is no such image or tag",
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => DENIED,
-            StatusCode::TOO_MANY_REQUESTS => "it limits how often this machine may pull",
-            _ => "it answered with an error",
-        };
-        self.refused(format!("{meaning} (HTTP {}{said})", status.as_u16()))
+        let body = self.body(response, "the error", ERROR_BODY_BYTES).await;
+        self.refused(refusal::meaning(status, &body.unwrap_or_default()))
     }
 
     /// Host and port that are asked.
@@ -369,6 +364,7 @@ impl Registry {
             registry: self.host.clone(),
             image: self.image.clone(),
             reason,
+            manifest_tries: None,
         }
     }
 
@@ -377,39 +373,14 @@ impl Registry {
             registry: self.host.clone(),
             image: self.image.clone(),
             reason,
+            manifest_tries: None,
         }
     }
 }
 
 /// Where registries tell the digest of a manifest.
 const CONTENT_DIGEST: &str = "docker-content-digest";
-const DENIED: &str = "access denied; check the credentials for this repository";
-
-/// Names are resolved by the client's own resolver: the static executable has no other. Redirects
-/// are followed by hand, so that each target is looked at.
-fn client(scheme: &str) -> reqwest::Result<reqwest::Client> {
-    // Fails only when another part of the process was first, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("windlass/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(FIRST_ANSWER)
-        .hickory_dns(true);
-    if scheme == "http" {
-        // A machine without root certificates can still use its own registry.
-        builder = builder.tls_certs_only(std::iter::empty());
-    }
-    builder.build()
-}
-
-fn basic(credentials: &Credentials) -> String {
-    use base64::Engine as _;
-    let pair = format!("{}:{}", credentials.username, credentials.password);
-    format!(
-        "Basic {}",
-        base64::engine::general_purpose::STANDARD.encode(pair)
-    )
-}
+const DENIED: &str = "access denied; sign in with `windlass login HOST`";
 
 /// What is behind an error of the client, innermost last, in one line. Its own first words only say
 /// that a request failed, which the reader knows.
@@ -430,13 +401,10 @@ fn causes(error: &dyn std::error::Error) -> String {
     texts[skipped.min(texts.len() - 1)..].join(": ")
 }
 
-fn no_answer(within: Duration) -> String {
-    format!("no answer within {:.1} s", within.as_secs_f64())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::Mirrors;
 
     fn registry(name: &str, mirrors: &str) -> Registry {
         let mirrors = Mirrors::parse(mirrors.split(' ').filter(|m| !m.is_empty())).unwrap();
@@ -444,7 +412,12 @@ mod tests {
             username: "u".into(),
             password: "p".into(),
         };
-        Registry::new(&name.parse().unwrap(), Some(credentials), &mirrors).unwrap()
+        let options = PullOptions {
+            credentials: Some(credentials),
+            mirrors,
+            ..PullOptions::default()
+        };
+        Registry::new(&name.parse().unwrap(), &options).unwrap()
     }
 
     #[test]
@@ -471,8 +444,12 @@ mod tests {
             ("127.example", "127.example"),
             ("10.0.0.1:5", "10.0.0.1:5"),
         ] {
-            assert_eq!(endpoint(registry, None), ("https", host.to_string()));
+            let found = endpoint(registry, None, &Hosts::default());
+            assert_eq!(found, ("https", host.to_string()));
         }
+        let plain = Hosts::new(["10.0.0.1:5".to_string()], []).unwrap();
+        let found = endpoint("10.0.0.1:5", None, &plain);
+        assert_eq!(found, ("http", "10.0.0.1:5".to_string()));
     }
 
     #[test]

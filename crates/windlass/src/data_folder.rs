@@ -18,12 +18,13 @@ const PRIVATE: [&str; 6] = ["images", "logs", "store", "tasks", "uploads", "volu
 const SPREAD: [&str; 3] = ["logs", "tasks", "volumes"];
 /// What else a data folder holds, from the start on: a restored one has no identity yet, a file
 /// system of its own has its own folder, and a write may have been cut short.
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 9] = [
     "credentials.json",
     "endpoint",
     "installation.json",
     "lost+found",
     "page.key",
+    "registries.json",
     "up.log",
     "up.log.1",
     ".writable",

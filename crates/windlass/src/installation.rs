@@ -5,6 +5,7 @@
 //! DATA/installation.json   id, account, region, node: readable by all
 //! DATA/credentials.json    the access key: readable by its owner, and by the user behind sudo
 //! DATA/keys.json          further access keys: its owner alone; see [`crate::keys`]
+//! DATA/registries.json     passwords for registries: root's alone
 //! DATA/page.key            authenticates page tokens: its owner alone
 //! DATA/endpoint            where the API serves, and the pid that does: of interest while
 //!                          DATA/store/lock is held

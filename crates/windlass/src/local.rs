@@ -14,7 +14,8 @@ use windlass_api::local::{
 };
 use windlass_cluster::Answer;
 
-use windlass_image::{BadReference, Listed, LoadOptions, Mirrors, PullOptions, Reference, Store};
+use windlass_image::{BadReference, Error, Listed, LoadOptions, Logins, PullOptions, Reference};
+use windlass_image::{Store, registry_host};
 use windlass_model::command::{Command, Request};
 use windlass_model::id::{Name, TaskId};
 use windlass_server::{Handle, Refused};
@@ -24,7 +25,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 pub(crate) struct LocalMachine {
     pub(crate) images: Store,
-    pub(crate) mirrors: Mirrors,
+    /// For pulls that somebody asks for.
+    pub(crate) pull: PullOptions,
+    pub(crate) logins: Logins,
     pub(crate) logs: Logs,
     pub(crate) leader: Handle,
     pub(crate) upload_dir: PathBuf,
@@ -36,6 +39,14 @@ pub(crate) struct LocalMachine {
 
 fn refused(err: impl std::error::Error) -> LocalError {
     LocalError::Refused(chain(&err))
+}
+
+/// What a registry says is not the caller's to mend.
+fn of_registry(err: Error) -> LocalError {
+    match err {
+        Error::Registry { .. } | Error::Unreachable { .. } => LocalError::Registry(err.detail()),
+        err => refused(err),
+    }
 }
 
 /// An error and its causes, in one line.
@@ -56,11 +67,11 @@ fn reference(text: &str) -> Result<Reference, LocalError> {
 
 /// Runs what blocks on a thread for it.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, windlass_image::Error> + Send + 'static,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, LocalError> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(Err(err @ windlass_image::Error::NotFound(_))) => Err(LocalError::NotFound(chain(&err))),
-        Ok(Err(err @ windlass_image::Error::Stopped(_))) => Err(LocalError::Failed(chain(&err))),
+        Ok(Err(err @ Error::NotFound(_))) => Err(LocalError::NotFound(chain(&err))),
+        Ok(Err(err @ Error::Stopped(_))) => Err(LocalError::Failed(chain(&err))),
         Ok(done) => done.map_err(refused),
         Err(err) => Err(LocalError::Failed(format!("the work ended early: {err}"))),
     }
@@ -70,7 +81,7 @@ async fn blocking<T: Send + 'static>(
 /// nearly full.
 async fn long<T: Send + 'static>(
     machine: &LocalMachine,
-    work: impl FnOnce() -> Result<T, windlass_image::Error> + Send + 'static,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, LocalError> {
     let wanted = Wanted::default();
     let (is_wanted, stop) = (wanted.0.clone(), machine.stop.clone());
@@ -163,19 +174,42 @@ impl Local for LocalMachine {
     fn pull_image(&self, image: String) -> Answered<'_, ImageName> {
         Box::pin(async move {
             let reference = reference(&image)?;
-            let options = PullOptions {
-                mirrors: self.mirrors.clone(),
-                ..PullOptions::default()
-            };
-            let pulled = self
-                .images
-                .pull(&reference, options)
-                .await
-                .map_err(refused)?;
+            let pulled = self.images.pull(&reference, self.pull.clone()).await;
+            let pulled = pulled.map_err(of_registry)?;
             Ok(ImageName {
                 name: pulled.reference.familiar(),
                 digest: pulled.manifest_digest.to_string(),
             })
+        })
+    }
+
+    fn login(&self, registry: String, username: String, password: String) -> Answered<'_, ()> {
+        Box::pin(async move {
+            let host = registry_host(&registry).map_err(refused)?;
+            if username.is_empty() || username.contains(':') {
+                let why = "a user is named, and has no colon in its name";
+                return Err(LocalError::Refused(why.to_owned()));
+            }
+            let given = windlass_image::Credentials { username, password };
+            windlass_image::check_login(&host, given.clone(), &self.pull.hosts)
+                .await
+                .map_err(of_registry)?;
+            let logins = self.logins.clone();
+            blocking(move || logins.keep(&host, &given)).await
+        })
+    }
+
+    fn logout(&self, registry: String) -> Answered<'_, ()> {
+        Box::pin(async move {
+            let host = registry_host(&registry).map_err(refused)?;
+            let logins = self.logins.clone();
+            let (forgotten, shown) = (host.clone(), host);
+            match blocking(move || logins.forget(&forgotten)).await? {
+                true => Ok(()),
+                false => Err(LocalError::NotFound(format!(
+                    "there is no login for {shown}"
+                ))),
+            }
         })
     }
 

@@ -25,7 +25,7 @@ use tracing_subscriber::EnvFilter;
 use windlass_agent::AllowedPath;
 use windlass_cli::args::{Join, UpArgs};
 use windlass_cli::{Args, Environment, Verb};
-use windlass_image::Mirrors;
+use windlass_image::{Hosts, Mirrors};
 
 /// What is logged when `WINDLASS_LOG` says nothing.
 const LOG_DEFAULT: &str = "warn";
@@ -124,6 +124,7 @@ fn up_options(data: &std::path::Path, args: &UpArgs) -> Result<up::Options> {
             joins_on_demand: args.join == Join::OnDemand,
             mirrors: Mirrors::parse(mirrors.iter().map(String::as_str))?,
             allowed_host_paths: allowed.collect(),
+            hosts: hosts(args)?,
             pull: args.pull.map(|pull| pull.name().parse()).transpose()?,
             ..plane::Choices::new(data)
         },
@@ -133,6 +134,17 @@ fn up_options(data: &std::path::Path, args: &UpArgs) -> Result<up::Options> {
         clusters: args.clusters.clone(),
         reader: sudo_user(),
     })
+}
+
+/// How registries are reached that are no public ones.
+fn hosts(args: &UpArgs) -> Result<Hosts> {
+    let mut authorities = Vec::new();
+    for (host, file) in &args.registry_authorities {
+        let pem = std::fs::read(file);
+        let pem = pem.with_context(|| format!("reading {} for {host}", file.display()))?;
+        authorities.push((host.clone(), pem));
+    }
+    Ok(Hosts::new(args.insecure_registries.clone(), authorities)?)
 }
 
 /// The user behind sudo.

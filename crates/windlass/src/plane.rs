@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use windlass_agent::images::stored::Stored;
 use windlass_agent::{Agent, AllowedPath, Identity, Logs, Share};
 use windlass_cluster::{Answer, NodeView};
-use windlass_image::{Mirrors, PullOptions};
+use windlass_image::{Hosts, Logins, Mirrors, PullOptions};
 use windlass_model::cluster::ContainerInsights;
 use windlass_model::command::{Command, CreateCluster, Request};
 use windlass_model::id::{Name, NodeId};
@@ -56,6 +56,8 @@ pub(crate) struct Choices {
     pub(crate) mirrors: Mirrors,
     /// Host paths that containers may have though they are the machine's own.
     pub(crate) allowed_host_paths: Vec<AllowedPath>,
+    /// How registries are reached that are no public ones.
+    pub(crate) hosts: Hosts,
     /// The setting of earlier starts, or the default, when none is chosen.
     pub(crate) pull: Option<PullBehavior>,
     /// An address under which published ports are reached from elsewhere.
@@ -76,10 +78,25 @@ impl Choices {
             reserve_memory_mib: None,
             mirrors: Mirrors::default(),
             allowed_host_paths: Vec::new(),
+            hosts: Hosts::default(),
             pull: None,
             address: String::from("127.0.0.1"),
             publish_address: None,
             joins_on_demand: false,
+        }
+    }
+
+    /// Passwords for registries lie in the data folder, for root alone.
+    pub(crate) fn logins(&self) -> Logins {
+        Logins::new(self.data.join("registries.json"))
+    }
+
+    pub(crate) fn pull_options(&self) -> PullOptions {
+        PullOptions {
+            mirrors: self.mirrors.clone(),
+            hosts: self.hosts.clone(),
+            logins: Some(self.logins()),
+            ..PullOptions::default()
         }
     }
 }
@@ -128,16 +145,12 @@ impl Plane {
             spare_shims: SPARE_SHIMS,
         })?);
         let images = open_images(&choices.data).await?;
-        let pull = PullOptions {
-            mirrors: choices.mirrors.clone(),
-            ..PullOptions::default()
-        };
         let node = NodeId::from_str(&installation.node_id)?;
         let agent = Agent::open(
             agent_options(installation, choices, (node, epoch), run_dir),
             runtime.clone(),
             network.clone(),
-            Arc::new(Stored::new(images.clone(), pull)),
+            Arc::new(Stored::new(images.clone(), choices.pull_options())),
         )
         .await
         .context("starting the agent")?;

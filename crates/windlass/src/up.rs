@@ -61,7 +61,8 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let (stop, stopped) = watch::channel(false);
     let local = LocalMachine {
         images: plane.images.clone(),
-        mirrors: options.choices.mirrors.clone(),
+        pull: options.choices.pull_options(),
+        logins: options.choices.logins(),
         logs: plane.logs.clone(),
         leader: plane.leader.clone(),
         upload_dir,

@@ -162,5 +162,5 @@ fn reference(image: &str, digest: Option<&str>) -> Result<Reference, ContainerRe
 }
 
 fn cannot_pull(error: &windlass_image::Error) -> ContainerReason {
-    reason::of(ReasonName::CannotPullContainerError, error.detail())
+    reason::of(ReasonName::CannotPullContainerError, error.agent_text())
 }

@@ -13,7 +13,8 @@ Examples:
   sudo windlass up --detach --data /srv/windlass
   sudo windlass up --cluster batch,ci --reserve-memory 1024
   sudo windlass up --registry-mirror docker.io=mirror.example.com:5000
-  sudo windlass up --allow-host-path /var/run/docker.sock --allow-host-path /:ro";
+  sudo windlass up --allow-host-path /var/run/docker.sock --allow-host-path /:ro
+  sudo windlass up --registry-ca registry.lan:5000=/etc/ssl/registry.pem --pull always";
 
 /// Serve the ECS API here and run tasks on this machine.
 #[derive(Debug, Clone, Args)]
@@ -52,6 +53,13 @@ pub struct UpArgs {
     /// Pull what is of the first registry from the second; may be given for several registries.
     #[arg(long = "registry-mirror", value_name = "HOST=HOST")]
     pub registry_mirrors: Vec<Mirror>,
+    /// A registry that speaks plain HTTP; may be given several times. One on loopback needs it not.
+    #[arg(long = "insecure-registry", value_name = "HOST")]
+    pub insecure_registries: Vec<String>,
+    /// Trust the certificates in a PEM file for this registry, in place of the machine's: of
+    /// authorities, or one that the registry signed itself. May be given several times.
+    #[arg(long = "registry-ca", value_name = "HOST=FILE", value_parser = authority)]
+    pub registry_authorities: Vec<(String, PathBuf)>,
     /// When a registry is asked for an image that is here, kept for later starts; `run --pull` says
     /// it for its tasks alone [default: default].
     #[arg(long, value_enum, value_name = "WHEN")]
@@ -123,6 +131,15 @@ pub struct RestoreArgs {
 
 /// The highest factor: with more, even small tasks starve each other.
 const OVERCOMMIT_MAX: f64 = 100.0;
+
+fn authority(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((host, file)) if !host.is_empty() && !file.is_empty() => {
+            Ok((host.to_owned(), PathBuf::from(file)))
+        }
+        _ => Err("it looks like registry.example.com:5000=/etc/ssl/registry.pem".to_owned()),
+    }
+}
 
 fn overcommit(text: &str) -> Result<f64, String> {
     let factor: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;

@@ -2,10 +2,13 @@
 //! whiteouts and file capabilities are real.
 
 mod build;
+mod faults;
 mod freshness;
 mod hostile;
 mod layers;
+mod real_registry;
 mod registry;
 mod samples;
+mod sign_in;
 mod stand_in;
 mod store;

@@ -1,13 +1,13 @@
 //! Pulling: from a real registry (Debian's docker-registry, filled by skopeo), and from registries
 //! that cut, hang, lie and listen.
 
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use windlass_image::{Credentials, Error, Mirrors, PullOptions};
 
 use crate::build::*;
+use crate::real_registry::RealRegistry;
 use crate::stand_in::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -273,56 +273,6 @@ async fn a_registry_that_is_away_or_hangs() {
     );
 }
 
-/// Debian's docker-registry on a port of its own, ended when dropped.
-struct RealRegistry {
-    child: Child,
-    port: u16,
-    _folder: tempfile::TempDir,
-}
-
-impl RealRegistry {
-    fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let folder = tempfile::tempdir().unwrap();
-        let settings = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
-            folder.path().join("data").display()
-        );
-        let path = folder.path().join("settings.yml");
-        std::fs::write(&path, settings).unwrap();
-        let child = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&path)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("install Debian's docker-registry and skopeo for this test");
-        let registry = Self {
-            child,
-            port,
-            _folder: folder,
-        };
-        for _ in 0..200 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return registry;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("docker-registry does not listen");
-    }
-}
-
-impl Drop for RealRegistry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_registry() {
     let registry = RealRegistry::start();
@@ -344,18 +294,7 @@ async fn a_real_registry() {
     let archive = place.folder.path().join("app.tar");
     std::fs::write(&archive, docker_archive("app:v1", &layers)).unwrap();
     let address = format!("127.0.0.1:{}/team/app:v1", registry.port);
-    let pushed = Command::new("skopeo")
-        .args([
-            "--insecure-policy",
-            "copy",
-            "--quiet",
-            "--dest-tls-verify=false",
-        ])
-        .arg(format!("docker-archive:{}", archive.display()))
-        .arg(format!("docker://{address}"))
-        .status()
-        .expect("install Debian's docker-registry and skopeo for this test");
-    assert!(pushed.success());
+    registry.push(&archive, "team/app:v1", &["--dest-tls-verify=false"]);
 
     let pulled = place
         .store
