@@ -174,6 +174,7 @@ fn instance() -> Instance {
         version: 2,
         tags: tags(),
         attributes: Vec::new(),
+        on_demand: false,
     }
 }
 
