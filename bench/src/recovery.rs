@@ -201,6 +201,8 @@ fn new_tasks(cluster: &Name, family: &str) -> Result<RunTask> {
             propagate_definition_tags: false,
             tags: Vec::new(),
             reference_id: None,
+            volumes: Vec::new(),
+            pull: None,
         },
         count: 10,
         launch: None,

@@ -3,6 +3,7 @@
 import pytest
 from windlass import unique, wait_until
 
+PUT = "put_cluster_capacity_providers"
 MEMBERS = {
     "activeServicesCount",
     "capacityProviders",
@@ -342,3 +343,56 @@ def test_the_machine_is_a_container_instance(windlass, ecs, refused):
     assert refused("list_container_instances", filter="nonsense ==")[0] == (
         "InvalidParameterException"
     )
+
+
+def test_providers_come_and_go(ecs, cluster, refused):
+    family = unique("provided")
+    ecs.register_task_definition(
+        family=family,
+        networkMode="awsvpc",
+        requiresCompatibilities=["FARGATE"],
+        cpu="256",
+        memory="512",
+        containerDefinitions=[{"name": "main", "image": "busybox", "command": ["sleep", "600"]}],
+    )
+    spot = [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]
+    network = {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}
+    run = {"cluster": cluster, "taskDefinition": family, "networkConfiguration": network}
+    not_associated = (
+        "InvalidParameterException",
+        "The specified capacity provider strategy cannot contain a capacity provider that is not "
+        "associated with the cluster. Associate the capacity provider with the cluster or specify "
+        "a valid capacity provider and try again.",
+    )
+    assert refused("run_task", capacityProviderStrategy=spot, **run) == not_associated
+
+    def put(providers, strategy, call=ecs.put_cluster_capacity_providers):
+        given = {"capacityProviders": providers, "defaultCapacityProviderStrategy": strategy}
+        return call(cluster=cluster, **given)
+
+    def put_refused(providers, strategy):
+        return put(providers, strategy, lambda **given: refused(PUT, **given))
+
+    assert put_refused(["FARGATE"], spot) == not_associated
+    assert put_refused(["mine"], [])[0] == "InvalidParameterException"
+    shown = put(["FARGATE", "FARGATE_SPOT"], spot)["cluster"]
+    assert shown["capacityProviders"] == ["FARGATE", "FARGATE_SPOT"]
+    assert shown["defaultCapacityProviderStrategy"] == [spot[0] | {"base": 0}]
+    (described,) = ecs.describe_clusters(clusters=[cluster])["clusters"]
+    assert described["defaultCapacityProviderStrategy"] == [spot[0] | {"base": 0}]
+    (task,) = ecs.run_task(**run)["tasks"]
+    assert (task["launchType"], task["capacityProviderName"]) == ("FARGATE", "FARGATE_SPOT")
+    assert put_refused(["FARGATE"], []) == (
+        "ResourceInUseException",
+        "The specified capacity provider is in use and cannot be removed.",
+    )
+    ecs.stop_task(cluster=cluster, task=task["taskArn"])
+    ecs.get_waiter("tasks_stopped").wait(
+        cluster=cluster, tasks=[task["taskArn"]], WaiterConfig={"Delay": 1}
+    )
+    assert put([], [])["cluster"]["capacityProviders"] == []
+
+
+def test_the_default_cluster_has_fargate(ecs):
+    (shown,) = ecs.describe_clusters()["clusters"]
+    assert shown["capacityProviders"] == ["FARGATE", "FARGATE_SPOT"]

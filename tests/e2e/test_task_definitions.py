@@ -9,7 +9,7 @@ CPU = (
     "Invalid 'cpu' setting for task. For more information, see the Troubleshooting section of the "
     "Amazon ECS Developer Guide."
 )
-TABLE = "No Fargate configuration exists for given values."
+TABLE = "No Fargate configuration exists for given values: "
 UNSIZED = {k: v for k, v in busybox().items() if k != "memory"}
 
 
@@ -77,10 +77,7 @@ def fargate(cpu, memory, **members):
     return definition(UNSIZED, requiresCompatibilities=["FARGATE"], **(sizes | members))
 
 
-AT_LEAST_ONE = (
-    "Invalid setting for container 'main'. At least one of 'memory' or 'memoryReservation' must "
-    "be specified."
-)
+AT_LEAST_ONE = "At least one of 'memory' or 'memoryReservation' must be specified"
 PORTS = (
     "When networkMode=awsvpc, the host ports and container ports in port mappings must match."
 )
@@ -96,7 +93,7 @@ BACK = [{"containerName": "main", "condition": "START"}]
         (definition(family=""), "Family can not be blank."),
         (definition(family="a b"), "Family contains invalid characters."),
         ({"containerDefinitions": []}, "Container list cannot be empty."),
-        (definition(*[busybox(name=f"c{n}") for n in range(11)]), "too many containers"),
+        (definition(*[busybox(name=f"c{n}") for n in range(11)]), "Too many containers."),
         (definition(busybox(name="")), "Container.name should not be null or empty."),
         (definition(busybox(image="")), "Container.image should not be null or empty."),
         (definition(busybox(), busybox()), "unique"),
@@ -107,7 +104,7 @@ BACK = [{"containerName": "main", "condition": "START"}]
         (definition(busybox(cpu=-1)), "cpu"),
         (definition(cpu="lots"), CPU),
         (definition(cpu="64"), CPU),
-        (definition(busybox(cpu=300), cpu="256"), CPU),
+        (definition(busybox(cpu=300), cpu="256"), "The sum of all container 'cpu' values"),
         (definition(memory="many"), CPU.replace("'cpu'", "'memory'")),
         (definition(networkMode="awsvpc", cpu="256", memory="16"), "'memory'"),
         (fargate("256", "4096"), TABLE),
@@ -139,7 +136,6 @@ BACK = [{"containerName": "main", "condition": "START"}]
         ),
         (definition(busybox(portMappings=[{"containerPort": 0}])), "containerPort"),
         (definition(busybox(portMappings=[{"containerPort": 70000}])), "containerPort"),
-        (definition(busybox(portMappings=[{"containerPort": 1, "hostPort": 22}])), "reserved"),
         (
             definition(busybox(portMappings=[{"containerPort": 1}]), networkMode="none"),
             "networkMode=none",
@@ -158,7 +154,7 @@ BACK = [{"containerName": "main", "condition": "START"}]
                 busybox(dependsOn=[{"containerName": "other", "condition": "HEALTHY"}]),
                 busybox(name="other"),
             ),
-            "no health check",
+            "must have health check configured",
         ),
         (
             definition(
@@ -361,3 +357,52 @@ def test_families_are_registered_at_once(ecs):
         lambda: ecs.list_task_definitions(familyPrefix=family)["taskDefinitionArns"], "the list"
     )
     assert len(listed) == 24
+
+
+def test_ports_that_a_machine_keeps_register_and_find_no_place(ecs):
+    family = unique("kept")
+    for port in (22, 2375, 2376, 51678, 51679):
+        mapping = {"containerPort": port, "hostPort": port}
+        ecs.register_task_definition(
+            family=family, networkMode="host", **definition(busybox(portMappings=[mapping]))
+        )
+        answer = ecs.run_task(taskDefinition=family)
+        assert answer["tasks"] == []
+        assert [failure["reason"] for failure in answer["failures"]] == ["RESOURCE:PORTS"], port
+
+
+def test_what_ecs_keeps_is_read_back(windlass, ecs):
+    linux = {"capabilities": {"drop": ["ALL"]}}
+    volume = {
+        "name": "v",
+        "efsVolumeConfiguration": {
+            "fileSystemId": "fs-12345678",
+            "transitEncryption": "DISABLED",
+            "authorizationConfig": {"iam": "DISABLED"},
+        },
+    }
+    made = ecs.register_task_definition(
+        family=unique("kept"),
+        taskRoleArn="app",
+        executionRoleArn="arn:aws-cn:iam::111122223333:role/app",
+        volumes=[volume],
+        **definition(busybox(memory=64, memoryReservation=64, linuxParameters=linux)),
+    )["taskDefinition"]
+    assert made["taskRoleArn"] == f"arn:aws:iam::{windlass.account}:role/app"
+    assert made["executionRoleArn"] == "arn:aws-cn:iam::111122223333:role/app"
+    assert made["volumes"] == [volume]
+    (container,) = made["containerDefinitions"]
+    assert container["linuxParameters"] == {"capabilities": {"add": [], "drop": ["ALL"]}}
+
+
+@pytest.mark.parametrize(
+    "operation, members, code",
+    [
+        ("list_tasks", {"family": "a b"}, "ClientException"),
+        ("list_tasks", {"serviceName": "a b"}, "InvalidParameterException"),
+        ("list_task_definitions", {"familyPrefix": "a b"}, "ClientException"),
+        ("list_task_definition_families", {"familyPrefix": "a b"}, "ClientException"),
+    ],
+)
+def test_a_list_of_what_has_no_such_name_is_refused(refused, operation, members, code):
+    assert refused(operation, **members)[0] == code

@@ -42,7 +42,8 @@ def awsvpc(ecs):
                 "capacityProviderStrategy": [{"capacityProvider": "FARGATE"}],
             },
             INVALID,
-            "Specify either Launch Type or Capacity Provider Strategy, but not both.",
+            "Specifying both a launch type and capacity provider strategy is not supported. Remove "
+            "one and try again.",
         ),
         (
             {"launchType": "FARGATE"},
@@ -76,7 +77,18 @@ def awsvpc(ecs):
         (
             {"capacityProviderStrategy": [{"capacityProvider": "mine", "weight": 1}]},
             INVALID,
-            "mine",
+            "cannot contain a capacity provider that is not associated with the cluster.",
+        ),
+        ({"enableExecuteCommand": True}, INVALID, "a valid taskRoleArn is not being used."),
+        (
+            {"tags": [{"key": "k", "value": "1"}, {"key": "k", "value": "2"}]},
+            INVALID,
+            "'k' is given more than once",
+        ),
+        (
+            {"tags": [{"key": "k", "value": "a(b)!"}]},
+            INVALID,
+            "Some tags contain invalid characters.",
         ),
     ],
 )

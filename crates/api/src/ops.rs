@@ -27,6 +27,7 @@ mod list_tags_for_resource;
 mod list_task_definition_families;
 mod list_task_definitions;
 mod list_tasks;
+mod put_cluster_capacity_providers;
 mod register_task_definition;
 pub(crate) mod run_task;
 mod start_task;
@@ -169,6 +170,7 @@ built! {
     ListTaskDefinitionFamilies => list_task_definition_families,
     ListTaskDefinitions => list_task_definitions,
     ListTasks => list_tasks,
+    PutClusterCapacityProviders => put_cluster_capacity_providers,
     RegisterTaskDefinition => register_task_definition,
     RunTask => run_task,
     StartTask => start_task,

@@ -52,32 +52,29 @@ fn rejected(scope: &Scope, reject: Reject) -> ApiError {
                 "Task definition does not support launch_type {name}."
             ))
         }
-        Reject::LaunchAndStrategy => ApiError::invalid_parameter(
-            "Specify either Launch Type or Capacity Provider Strategy, but not both.",
-        ),
-        Reject::PlatformVersionNotAllowed => ApiError::invalid_parameter(
-            "The platform version must be null when specifying an EC2 launch type.",
-        ),
-        Reject::AwsvpcNeedsNetwork => ApiError::invalid_parameter(
-            "Network Configuration must be provided when networkMode 'awsvpc' is specified.",
-        ),
-        Reject::NetworkNotAllowed => ApiError::invalid_parameter(
-            "Network Configuration is not valid for the given networkMode of this task definition.",
-        ),
+        Reject::LaunchAndStrategy => messages::capacity_provider::launch_and_strategy(),
+        Reject::ProviderNotAssociated(_) => messages::capacity_provider::not_associated(),
+        Reject::ProviderInUse(_) => messages::capacity_provider::in_use(),
+        Reject::StrategyWithoutWeight => messages::capacity_provider::no_weight(),
+        Reject::ConstraintsNotAllowed => messages::placement::constraints_on_fargate(),
+        Reject::StrategiesNotAllowed => messages::placement::strategies_on_fargate(),
+        Reject::PlatformVersionNotAllowed => messages::task::platform_on_ec2(),
+        Reject::AwsvpcNeedsNetwork => messages::network::required(),
+        Reject::NetworkNotAllowed => messages::network::not_allowed(),
+        Reject::NoTaskRole => messages::task::no_task_role(),
+        Reject::VolumeNotConfigurable(name) => messages::volume::not_configurable(&name),
+        Reject::NoVolumeConfigurable => messages::volume::none_configurable(),
         Reject::PublicIpNotAllowed => {
             ApiError::invalid_parameter("Assign public IP is not supported for this launch type.")
         }
         Reject::UnknownOverride(name) => ApiError::invalid_parameter(format!(
             "Override for container named {name} is not a container in the TaskDefinition."
         )),
-        Reject::NoFargateSize => messages::task_definition::no_fargate_configuration(),
-        Reject::MemoryBelowReservation(name) => ApiError::client(format!(
-            "Invalid setting for container '{name}'. 'memory' must be greater than \
-             'memoryReservation'."
-        )),
-        Reject::ContainersExceedTask(setting) => {
-            messages::task_definition::invalid_setting(setting)
-        }
+        Reject::NoFargateSize { cpu, memory } => messages::fargate::no_configuration(cpu, memory),
+        Reject::MemoryBelowReservation(_) => messages::container::memory_below_reservation(),
+        Reject::CpuExceedsTask => messages::task_definition::cpu_exceeded(),
+        Reject::MemoryExceedsTask => messages::task_definition::invalid_setting("memory"),
+        Reject::ContainerExceedsTask(name) => messages::container::memory_above_task(name.as_str()),
         Reject::TokenConflict { tasks, cluster } => messages::request::token_reused(
             tasks
                 .into_iter()
@@ -95,11 +92,6 @@ fn rejected(scope: &Scope, reject: Reject) -> ApiError {
         Reject::NoTaskBeginsWith(_)
         | Reject::AmbiguousTask(_)
         | Reject::NodeNotFound(_)
-        | Reject::CapacityProviderNotFound(_)
-        | Reject::CapacityProviderTwice(_)
-        | Reject::StrategyWithoutWeight
-        | Reject::StrategyWithBases
-        | Reject::PlacementNotAllowed
         | Reject::TooManyTagsOfTask
         | Reject::BadExpression { .. } => ApiError::invalid_parameter(capital(&sentence)),
     }

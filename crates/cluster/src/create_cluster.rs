@@ -4,7 +4,6 @@
 use crate::decision::Answer;
 use crate::draft::Draft;
 use crate::join;
-use crate::launch;
 use crate::limits::DUE_PER_STEP_MAX;
 use crate::reject::Reject;
 use std::sync::Arc;
@@ -22,12 +21,6 @@ pub(crate) fn decide(
     let known = draft.state.clusters.get(&create.name);
     if let Some(cluster) = known.filter(|cluster| cluster.status == ClusterStatus::Active) {
         return Ok(Answer::Cluster(draft.state.cluster_view(cluster)));
-    }
-    for provider in &create.capacity_providers {
-        launch::known_provider(provider)?;
-    }
-    if !create.default_strategy.is_empty() {
-        launch::check_strategy(&create.default_strategy)?;
     }
     if forget(draft, &create.name) {
         return Ok(Answer::Unfinished);

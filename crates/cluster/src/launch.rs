@@ -2,7 +2,6 @@
 //! in that order. Source: ECS, RunTask.
 
 use crate::reject::Reject;
-use std::collections::BTreeSet;
 use windlass_model::cluster::{Cluster, StrategyItem};
 use windlass_model::command::RunTask;
 use windlass_model::task::Launch;
@@ -35,7 +34,7 @@ pub(crate) fn decide(run: &RunTask, cluster: &Cluster) -> Result<Vec<Provided>, 
             count
         ]);
     }
-    check_strategy(strategy)?;
+    check_strategy(cluster, strategy)?;
     let provided = |provider: String| Provided {
         launch: Launch::Fargate,
         provider: Some(provider),
@@ -43,28 +42,14 @@ pub(crate) fn decide(run: &RunTask, cluster: &Cluster) -> Result<Vec<Provided>, 
     Ok(share(strategy, count).into_iter().map(provided).collect())
 }
 
-/// FARGATE and FARGATE_SPOT exist everywhere and need no association with the cluster.
-pub(crate) fn known_provider(name: &str) -> Result<(), Reject> {
-    match name {
-        "FARGATE" | "FARGATE_SPOT" => Ok(()),
-        other => Err(Reject::CapacityProviderNotFound(other.to_owned())),
+/// What only the cluster can say of a strategy.
+fn check_strategy(cluster: &Cluster, strategy: &[StrategyItem]) -> Result<(), Reject> {
+    let associated = |item: &&StrategyItem| cluster.capacity_providers.contains(&item.provider);
+    if let Some(other) = strategy.iter().find(|item| !associated(item)) {
+        return Err(Reject::ProviderNotAssociated(other.provider.clone()));
     }
-}
-
-pub(crate) fn check_strategy(strategy: &[StrategyItem]) -> Result<(), Reject> {
-    let mut seen = BTreeSet::new();
-    for item in strategy {
-        known_provider(&item.provider)?;
-        if !seen.insert(item.provider.as_str()) {
-            return Err(Reject::CapacityProviderTwice(item.provider.clone()));
-        }
-    }
-    // A single provider means itself, whatever its weight.
-    if strategy.len() > 1 && strategy.iter().all(|item| item.weight == 0) {
+    if strategy.iter().all(|item| item.weight == 0) {
         return Err(Reject::StrategyWithoutWeight);
-    }
-    if strategy.iter().filter(|item| item.base > 0).count() > 1 {
-        return Err(Reject::StrategyWithBases);
     }
     Ok(())
 }
@@ -81,7 +66,7 @@ fn share(strategy: &[StrategyItem], count: usize) -> Vec<String> {
     while shares.len() < count {
         // Comparing a/b with c/d as a*d with c*b needs no fractions.
         let next = (0..strategy.len())
-            .filter(|at| strategy.len() == 1 || strategy[*at].weight > 0)
+            .filter(|at| strategy[*at].weight > 0)
             .reduce(|best, at| {
                 let left = given[at] * u64::from(strategy[best].weight);
                 let right = given[best] * u64::from(strategy[at].weight);
@@ -131,28 +116,6 @@ mod tests {
             ];
             assert_eq!(spot(&strategy, count), expected, "{strategy:?} {count}");
         }
-        assert_eq!(spot(&[item("FARGATE_SPOT", 0, 0)], 3), 3);
-    }
-
-    #[test]
-    fn strategies_are_checked() {
-        let check = |items: &[StrategyItem]| check_strategy(items);
-        assert_eq!(check(&[item("FARGATE", 0, 0)]), Ok(()));
-        assert_eq!(
-            check(&[item("asg", 1, 0)]),
-            Err(Reject::CapacityProviderNotFound("asg".into()))
-        );
-        assert_eq!(
-            check(&[item("FARGATE", 1, 0), item("FARGATE", 1, 0)]),
-            Err(Reject::CapacityProviderTwice("FARGATE".into()))
-        );
-        assert_eq!(
-            check(&[item("FARGATE", 0, 0), item("FARGATE_SPOT", 0, 0)]),
-            Err(Reject::StrategyWithoutWeight)
-        );
-        assert_eq!(
-            check(&[item("FARGATE", 1, 1), item("FARGATE_SPOT", 1, 1)]),
-            Err(Reject::StrategyWithBases)
-        );
+        assert_eq!(spot(&[item("FARGATE_SPOT", 1, 0)], 3), 3);
     }
 }

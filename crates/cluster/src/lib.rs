@@ -59,6 +59,7 @@ mod list_tasks;
 mod node_connected;
 mod node_disconnected;
 mod ports_in_use;
+mod put_cluster_capacity_providers;
 mod register_task_definition;
 mod report;
 mod run_task;
@@ -98,6 +99,9 @@ fn decide(draft: &mut Draft, command: &Command, by: &str) -> Result<Answer, Reje
         Command::CreateCluster(create) => create_cluster::decide(draft, create, by),
         Command::DescribeClusters(names) => Ok(describe_clusters::read(draft.state, names)),
         Command::ListClusters(page) => Ok(list_clusters::read(draft.state, page)),
+        Command::PutClusterCapacityProviders(put) => {
+            put_cluster_capacity_providers::decide(draft, put)
+        }
         Command::DeleteCluster(name) => delete_cluster::decide(draft, name, by),
         Command::RegisterTaskDefinition(register) => {
             register_task_definition::decide(draft, register, by)

@@ -31,6 +31,7 @@ use windlass_model::tag::Tag;
 use windlass_model::task::{
     AttachmentState, ContainerState, Launch, TaskOverrides, TaskSpec, TaskState,
 };
+use windlass_model::volume::VolumeKind;
 
 /// Log drivers that mean the node's own log files, so that nothing has to be said.
 const LOCAL_LOGS: [&str; 2] = ["json-file", "local"];
@@ -62,6 +63,11 @@ impl<'a> Plan<'a> {
             (NetworkMode::Awsvpc, Some(_)) | (_, None) => {}
             (_, Some(_)) => return Err(Reject::NetworkNotAllowed),
         }
+        let role = new.overrides.task_role.as_ref();
+        if new.enable_execute_command && role.or(template.task_role.as_ref()).is_none() {
+            return Err(Reject::NoTaskRole);
+        }
+        check_volumes(template, &new.volumes)?;
         let named = |name| {
             template
                 .containers
@@ -262,6 +268,20 @@ impl<'a> Plan<'a> {
             reported: None,
             restored_at: None,
         }
+    }
+}
+
+/// Volumes that the call configures are those that the definition leaves to it.
+fn check_volumes(template: &Template, given: &[String]) -> Result<(), Reject> {
+    let volumes = template.volumes.iter();
+    let left: Vec<&str> = volumes
+        .filter(|volume| volume.kind == VolumeKind::ConfiguredAtLaunch)
+        .map(|volume| volume.name.as_str())
+        .collect();
+    match given.iter().find(|name| !left.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(_) if left.is_empty() => Err(Reject::NoVolumeConfigurable),
+        Some(other) => Err(Reject::VolumeNotConfigurable(other.clone())),
     }
 }
 

@@ -31,17 +31,17 @@ pub(crate) fn check(
         overrides.cpu.or(template.cpu),
         overrides.memory.or(template.memory),
     );
-    let sized = cpu
-        .zip(memory)
-        .is_some_and(|(cpu, memory)| sizes::fargate_has(cpu, memory));
-    if launch == Launch::Fargate && !sized {
-        return Err(Reject::NoFargateSize);
+    if launch == Launch::Fargate {
+        let (cpu, memory) = (cpu.unwrap_or(0), memory.unwrap_or(0));
+        if !sizes::fargate_has(cpu, memory, template.is_windows()) {
+            return Err(Reject::NoFargateSize { cpu, memory });
+        }
     }
     let mut all = Vec::with_capacity(template.containers.len());
     for container in &template.containers {
         let size = size(container, overrides);
         if let (Some(hard), Some(soft)) = (size.memory, size.memory_reservation)
-            && soft >= hard
+            && soft > hard
         {
             return Err(Reject::MemoryBelowReservation(container.name.clone()));
         }
@@ -49,7 +49,11 @@ pub(crate) fn check(
     }
     match sizes::exceeded(cpu, memory, &all) {
         None => Ok(()),
-        Some(Exceeded::Cpu) => Err(Reject::ContainersExceedTask("cpu")),
-        Some(Exceeded::Memory) => Err(Reject::ContainersExceedTask("memory")),
+        Some(Exceeded::Cpu) => Err(Reject::CpuExceedsTask),
+        Some(Exceeded::Memory) => Err(Reject::MemoryExceedsTask),
+        Some(Exceeded::MemoryBy(at)) => match template.containers.get(at) {
+            Some(container) => Err(Reject::ContainerExceedsTask(container.name.clone())),
+            None => Err(Reject::MemoryExceedsTask),
+        },
     }
 }

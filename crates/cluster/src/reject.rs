@@ -51,16 +51,16 @@ pub enum Reject {
     IncompatibleLaunch(Launch),
     #[error("give a launch type or a capacity provider strategy, not both")]
     LaunchAndStrategy,
-    #[error("capacity provider {0} does not exist: FARGATE and FARGATE_SPOT do")]
-    CapacityProviderNotFound(String),
-    #[error("capacity provider {0} is named twice in one strategy")]
-    CapacityProviderTwice(String),
+    #[error("the cluster is not associated with capacity provider {0}")]
+    ProviderNotAssociated(String),
+    #[error("capacity provider {0} is used by tasks of the cluster: stop them first")]
+    ProviderInUse(String),
     #[error("a capacity provider strategy needs a weight above 0")]
     StrategyWithoutWeight,
-    #[error("only one capacity provider of a strategy may have a base")]
-    StrategyWithBases,
-    #[error("placement constraints and strategies do not apply to FARGATE tasks")]
-    PlacementNotAllowed,
+    #[error("placement constraints do not apply to FARGATE tasks")]
+    ConstraintsNotAllowed,
+    #[error("placement strategies do not apply to FARGATE tasks")]
+    StrategiesNotAllowed,
     #[error("a platform version is for FARGATE tasks alone")]
     PlatformVersionNotAllowed,
     #[error("network mode awsvpc needs a network configuration")]
@@ -71,12 +71,22 @@ pub enum Reject {
     PublicIpNotAllowed,
     #[error("an override names container {0}, which the task definition does not have")]
     UnknownOverride(String),
-    #[error("FARGATE has no task of this cpu and memory")]
-    NoFargateSize,
+    #[error("execute command needs a task role")]
+    NoTaskRole,
+    #[error("the task definition has no volume {0} that is configured at launch")]
+    VolumeNotConfigurable(String),
+    #[error("the task definition has no volume that is configured at launch")]
+    NoVolumeConfigurable,
+    #[error("FARGATE has no task of {cpu} CPU units and {memory} MiB")]
+    NoFargateSize { cpu: u32, memory: u32 },
     #[error("container {0} is given less memory than it reserves")]
     MemoryBelowReservation(Name),
-    #[error("the containers ask for more {0} than the task has")]
-    ContainersExceedTask(&'static str),
+    #[error("the containers ask for more cpu than the task has")]
+    CpuExceedsTask,
+    #[error("the containers reserve more memory than the task has")]
+    MemoryExceedsTask,
+    #[error("container {0} may use more memory than the task has")]
+    ContainerExceedsTask(Name),
     #[error("the client token was used with another request, which started {} tasks", .tasks.len())]
     TokenConflict { tasks: Vec<TaskId>, cluster: Name },
 

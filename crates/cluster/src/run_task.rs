@@ -39,8 +39,11 @@ pub(crate) fn decide(draft: &mut Draft, run: &RunTask, by: &str) -> Result<Answe
         .map_or(Launch::Ec2, |provided| provided.launch);
     plan.check_launch(launch)?;
     let fargate = launch == Launch::Fargate;
-    if fargate && !(run.constraints.is_empty() && run.strategies.is_empty()) {
-        return Err(Reject::PlacementNotAllowed);
+    if fargate && !run.constraints.is_empty() {
+        return Err(Reject::ConstraintsNotAllowed);
+    }
+    if fargate && !run.strategies.is_empty() {
+        return Err(Reject::StrategiesNotAllowed);
     }
     if !fargate && run.platform_version.is_some() {
         return Err(Reject::PlatformVersionNotAllowed);

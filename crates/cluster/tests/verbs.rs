@@ -1,5 +1,7 @@
 //! Every verb, by commands given to a core one turn each.
 
+#[path = "verbs/capacity_providers.rs"]
+mod capacity_providers;
 #[path = "fixture/core.rs"]
 mod core;
 #[path = "verbs/deleted_clusters.rs"]

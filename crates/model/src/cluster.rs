@@ -4,6 +4,9 @@ use crate::id::{Millis, Name};
 use crate::tag::Tag;
 use minicbor::{Decode, Encode};
 
+/// Capacity providers that exist everywhere, and that a cluster has once it is associated with them.
+pub const FARGATE_PROVIDERS: [&str; 2] = ["FARGATE", "FARGATE_SPOT"];
+
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Cluster {
     #[n(0)]

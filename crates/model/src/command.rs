@@ -27,6 +27,7 @@ pub enum Command {
     CreateCluster(CreateCluster),
     DescribeClusters(Vec<Name>),
     ListClusters(Page),
+    PutClusterCapacityProviders(PutClusterCapacityProviders),
     DeleteCluster(Name),
     RegisterTaskDefinition(Box<RegisterTaskDefinition>),
     DescribeTaskDefinition(DefinitionRef),
@@ -104,6 +105,7 @@ impl Command {
         matches!(
             self,
             Command::CreateCluster(_)
+                | Command::PutClusterCapacityProviders(_)
                 | Command::RegisterTaskDefinition(_)
                 | Command::RunTask(_)
                 | Command::StartTask(_)
@@ -139,6 +141,15 @@ pub struct CreateCluster {
     pub capacity_providers: Vec<String>,
     pub default_strategy: Vec<StrategyItem>,
     pub namespace: Option<String>,
+}
+
+/// Both replace what the cluster had.
+#[derive(Clone, Debug)]
+pub struct PutClusterCapacityProviders {
+    pub cluster: Name,
+    pub capacity_providers: Vec<String>,
+    /// Of `capacity_providers` alone.
+    pub default_strategy: Vec<StrategyItem>,
 }
 
 #[derive(Clone, Debug)]
@@ -181,6 +192,8 @@ pub struct NewTask {
     pub reference_id: Option<String>,
     /// In place of the node's own setting. ECS has no member for it.
     pub pull: Option<PullBehavior>,
+    /// Names of the volumes that the call configures.
+    pub volumes: Vec<String>,
 }
 
 #[derive(Clone, Debug)]

@@ -91,6 +91,12 @@ impl Template {
     pub fn network(&self) -> NetworkMode {
         self.network_mode.unwrap_or(NetworkMode::Bridge)
     }
+
+    pub fn is_windows(&self) -> bool {
+        let family = self.runtime_platform.as_ref();
+        let family = family.and_then(|platform| platform.operating_system_family.as_deref());
+        family.is_some_and(|family| family.starts_with("WINDOWS"))
+    }
 }
 
 /// One registered revision.

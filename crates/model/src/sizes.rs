@@ -23,10 +23,14 @@ const FARGATE: &[(u32, &[Range])] = &[
     ),
 ];
 
+/// CPU units of a Windows task on Fargate.
+const FARGATE_WINDOWS: std::ops::RangeInclusive<u32> = 1024..=4096;
+
 /// Whether Fargate has a task of this size, in CPU units and MiB.
-pub fn fargate_has(cpu: u32, memory: u32) -> bool {
+pub fn fargate_has(cpu: u32, memory: u32, windows: bool) -> bool {
     FARGATE.iter().any(|(units, ranges)| {
         *units == cpu
+            && (!windows || FARGATE_WINDOWS.contains(units))
             && ranges.iter().any(|(from, to, step)| {
                 (*from..=*to).contains(&memory) && (memory - from).is_multiple_of(*step)
             })
@@ -48,7 +52,10 @@ pub struct ContainerSize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exceeded {
     Cpu,
+    /// By the sum of what the containers reserve.
     Memory,
+    /// By the hard limit of one container: its place in the list.
+    MemoryBy(usize),
 }
 
 impl ContainerSize {
@@ -70,11 +77,12 @@ pub fn exceeded(
     if cpu.is_some_and(|cpu| sum(|size| size.cpu) > u64::from(cpu)) {
         return Some(Exceeded::Cpu);
     }
-    let over = |memory: u32| {
-        let hard = |size: &ContainerSize| size.memory.is_some_and(|mib| mib > memory);
-        sum(ContainerSize::reserved_mib) > u64::from(memory) || containers.iter().any(hard)
-    };
-    memory.is_some_and(over).then_some(Exceeded::Memory)
+    let memory = memory?;
+    let hard = |size: &ContainerSize| size.memory.is_some_and(|mib| mib > memory);
+    if let Some(at) = containers.iter().position(hard) {
+        return Some(Exceeded::MemoryBy(at));
+    }
+    (sum(ContainerSize::reserved_mib) > u64::from(memory)).then_some(Exceeded::Memory)
 }
 
 #[cfg(test)]
@@ -90,7 +98,7 @@ mod tests {
             (8192, 20480),
             (32768, 249_856),
         ] {
-            assert!(fargate_has(good.0, good.1), "{good:?}");
+            assert!(fargate_has(good.0, good.1, false), "{good:?}");
         }
         for bad in [
             (256, 4096),
@@ -100,7 +108,16 @@ mod tests {
             (0, 0),
             (32768, 61441),
         ] {
-            assert!(!fargate_has(bad.0, bad.1), "{bad:?}");
+            assert!(!fargate_has(bad.0, bad.1, false), "{bad:?}");
+        }
+        // Windows has the sizes of the middle.
+        for (size, has) in [
+            ((512, 2048), false),
+            ((1024, 2048), true),
+            ((4096, 30720), true),
+            ((8192, 16384), false),
+        ] {
+            assert_eq!(fargate_has(size.0, size.1, true), has, "{size:?}");
         }
     }
 
@@ -117,10 +134,17 @@ mod tests {
             (Some(256), Some(512), None),
             (Some(255), Some(512), Some(Exceeded::Cpu)),
             // The sum is 384, and yet one of them may use 512.
-            (Some(256), Some(400), Some(Exceeded::Memory)),
+            (Some(256), Some(400), Some(Exceeded::MemoryBy(0))),
+            (None, Some(383), Some(Exceeded::MemoryBy(0))),
         ] {
             assert_eq!(exceeded(cpu, memory, &two), expected, "{cpu:?} {memory:?}");
         }
+        let three = [size(0, Some(512), Some(256)), size(0, None, Some(257))];
+        assert_eq!(
+            exceeded(None, Some(512), &three),
+            Some(Exceeded::Memory),
+            "each fits and together they do not"
+        );
         let huge = [size(u32::MAX, None, None), size(u32::MAX, None, None)];
         assert_eq!(exceeded(Some(u32::MAX), None, &huge), Some(Exceeded::Cpu));
     }

@@ -15,7 +15,7 @@ use windlass_agent::images::stored::Stored;
 use windlass_agent::{Agent, AllowedPath, Identity, Logs, Share};
 use windlass_cluster::{Answer, NodeView};
 use windlass_image::{Hosts, Logins, Mirrors, PullOptions};
-use windlass_model::cluster::ContainerInsights;
+use windlass_model::cluster::{ContainerInsights, FARGATE_PROVIDERS};
 use windlass_model::command::{Command, CreateCluster, Request};
 use windlass_model::id::{Name, NodeId};
 use windlass_model::pull::PullBehavior;
@@ -460,7 +460,7 @@ fn new_cluster(name: Name) -> CreateCluster {
         tags: Vec::new(),
         container_insights: ContainerInsights::default(),
         configuration: None,
-        capacity_providers: Vec::new(),
+        capacity_providers: FARGATE_PROVIDERS.map(String::from).to_vec(),
         default_strategy: Vec::new(),
         namespace: None,
     }

@@ -5,6 +5,7 @@
 
 mod check_controls;
 mod check_definition;
+mod check_network_mode;
 mod check_ports;
 mod check_text;
 mod fargate;
@@ -12,9 +13,15 @@ pub mod identifier;
 mod read_cluster;
 mod read_container;
 mod read_definition;
+mod read_environment;
 mod read_linux;
+mod read_logging;
+mod read_overrides;
+mod read_placement;
 mod read_port;
+mod read_role;
 mod read_run;
+mod read_strategy;
 mod read_tags;
 mod read_volume;
 mod requirements;
@@ -25,7 +32,7 @@ mod show_instance;
 mod show_task;
 mod stop_text;
 
-pub use read_cluster::create_cluster;
+pub use read_cluster::{create_cluster, put_cluster_capacity_providers};
 pub use read_definition::register_task_definition;
 pub use read_run::{launch_type, run_task, start_task};
 pub use read_tags::{tag_keys, tags};

@@ -6,13 +6,22 @@
 use crate::error::{ApiError, ErrorCode};
 
 pub mod arn;
+pub mod capacity_provider;
 pub mod cluster;
+pub mod container;
 pub mod container_instance;
+pub mod fargate;
+pub mod logging;
 pub mod network;
+pub mod placement;
+pub mod port;
+pub mod proxy;
 pub mod request;
 pub mod service;
+pub mod tag;
 pub mod task;
 pub mod task_definition;
+pub mod volume;
 
 fn error(code: ErrorCode, message: impl Into<String>) -> ApiError {
     ApiError::new(code, message)

@@ -19,7 +19,11 @@ fn registered(request: &Value) -> Result<Value, ApiError> {
         given.unknown, [""; 0],
         "a member that the model does not know"
     );
-    let template = register_task_definition(given.input, body.len())?.template;
+    let scope = Scope {
+        region: "us-east-1".into(),
+        account: "000000000000".into(),
+    };
+    let template = register_task_definition(&scope, given.input, body.len())?.template;
     let key = DefinitionKey {
         family: template.family.clone(),
         revision: 1,
@@ -36,10 +40,6 @@ fn registered(request: &Value) -> Result<Value, ApiError> {
         deregistered_at: None,
         delete_requested_at: None,
         tags: Vec::new(),
-    };
-    let scope = Scope {
-        region: "us-east-1".into(),
-        account: "000000000000".into(),
     };
     Ok(serde_json::to_value(show_definition(&scope, &definition, &state)).unwrap())
 }
@@ -117,7 +117,7 @@ fn a_definition_is_refused_in_these_words() {
         ),
         (
             json!({ "containerDefinitions": many }),
-            "Task definition contains too many containers: 11. The maximum is 10.",
+            "Too many containers.",
         ),
         (
             json!({ ".name": "" }),
@@ -130,27 +130,35 @@ fn a_definition_is_refused_in_these_words() {
         (json!({ "tags": [] }), "Tags can not be empty."),
         (json!({ "cpu": "fast" }), BAD_CPU),
         (json!({ "cpu": "127" }), BAD_CPU),
-        (json!({ "cpu": "256", ".cpu": 257 }), BAD_CPU),
+        (
+            json!({ "cpu": "256", ".cpu": 257 }),
+            "The sum of all container 'cpu' values cannot be greater than the value of the task \
+             'cpu'.",
+        ),
         (json!({ "memory": "much" }), BAD_MEMORY),
-        (json!({ "memory": "127" }), BAD_MEMORY),
+        (
+            json!({ "memory": "127" }),
+            "The 'memory' setting for container 'main' is greater than for the task",
+        ),
+        (
+            json!({ "memory": "200", ".memory": null, ".memoryReservation": 201 }),
+            BAD_MEMORY,
+        ),
         (
             json!({ ".memory": null }),
-            "Invalid setting for container 'main'. At least one of 'memory' or \
-             'memoryReservation' must be specified.",
+            "At least one of 'memory' or 'memoryReservation' must be specified",
         ),
         (
             json!({ ".memoryReservation": 129 }),
-            "Invalid setting for container 'main'. 'memory' must be greater than \
-             'memoryReservation'.",
+            "'memory' must be greater than or equal to 'memoryReservation'",
         ),
         (
             json!({ ".essential": false }),
-            "Task definition does not have an essential container. At least one container must be \
-             essential.",
+            "Task definition doesn't have any essential container",
         ),
         (
             two(json!({ "name": "main", "image": "busybox", "memory": 128 })),
-            "Container names must be unique. 'main' is used more than once.",
+            "Container names must be unique within a task definition",
         ),
         (
             json!({ ".mountPoints": [{ "sourceVolume": "data", "containerPath": "/data" }] }),
@@ -162,16 +170,16 @@ fn a_definition_is_refused_in_these_words() {
         ),
         (
             side(json!({ "dependsOn": [{ "containerName": "none", "condition": "START" }] })),
-            "Container 'side' depends on container 'none', which does not exist.",
+            "Cannot depend on container + 'none' because it does not exist",
         ),
         (
             side(json!({ "dependsOn": [{ "containerName": "main", "condition": "SUCCESS" }] })),
-            "Container 'side' depends on the end of 'main', which is essential: its end would \
-             stop the task. Set essential to false.",
+            "A dependency container with SUCCESS or COMPLETE condition cannot be an essential \
+             container",
         ),
         (
             side(json!({ "dependsOn": [{ "containerName": "main", "condition": "HEALTHY" }] })),
-            "Container 'side' depends on the health of 'main', which has no health check.",
+            "A dependency container with HEALTHY condition must have health check configured",
         ),
         (
             json!({ ".dependsOn": [{ "containerName": "main", "condition": "START" }] }),
@@ -179,13 +187,11 @@ fn a_definition_is_refused_in_these_words() {
         ),
         (
             json!({ ".portMappings": [{ "containerPort": 70000 }] }),
-            "Invalid port mapping in container 'main': 'containerPort' 70000 is not between 0 and \
-             65535.",
+            "Invalid 'containerPort' setting for container 'main'.",
         ),
         (
             json!({ ".portMappings": [{ "hostPort": 80 }] }),
-            "Invalid port mapping in container 'main': 'containerPort' or 'containerPortRange' is \
-             required.",
+            "Invalid 'containerPort' setting for container 'main'.",
         ),
         (
             json!({ ".portMappings": [
@@ -195,10 +201,6 @@ fn a_definition_is_refused_in_these_words() {
              definition.",
         ),
         (
-            json!({ ".portMappings": [{ "containerPort": 22, "hostPort": 22 }] }),
-            "Invalid 'hostPort' in container 'main': 22 is reserved.",
-        ),
-        (
             json!({ "networkMode": "awsvpc",
                     ".portMappings": [{ "containerPort": 80, "hostPort": 8080 }] }),
             "When networkMode=awsvpc, the host ports and container ports in port mappings must \
@@ -206,19 +208,20 @@ fn a_definition_is_refused_in_these_words() {
         ),
         (
             json!({ "networkMode": "awsvpc", ".links": ["side"] }),
-            "Links are not supported when networkMode=awsvpc",
+            "Links are not supported when networkMode=awsvpc.",
         ),
         (
             json!({ "networkMode": "none", ".portMappings": [{ "containerPort": 80 }] }),
-            "Port mappings are not supported when networkMode=none",
+            "Port mappings are not supported when networkMode=none.",
         ),
         (
             json!({ "networkMode": "awsvpc", ".hostname": "web" }),
-            "Hostname is not supported on container when networkMode=awsvpc",
+            "hostname is not supported on container when networkMode=awsvpc.",
         ),
         (
             json!({ ".healthCheck": { "command": ["CMD", "true"], "interval": 4 } }),
-            "Container 'main': health check interval must be between 5 and 300.",
+            "Health check interval must be greater than or equal to the minimum allowed value 5 for \
+             container 'main'",
         ),
         (
             json!({ ".logConfiguration": { "logDriver": "awslogs" } }),
@@ -230,7 +233,7 @@ fn a_definition_is_refused_in_these_words() {
         ),
         (
             json!({ "ephemeralStorage": { "sizeInGiB": 20 } }),
-            "The ephemeral storage size must be between 21 and 200 GiB.",
+            "EphemeralStorage size should be at least 21",
         ),
     ] {
         refused(minimal, &changes, message);
@@ -259,15 +262,16 @@ fn fargate_refuses_what_it_has_not() {
         ),
         (
             json!({ "memory": "4096" }),
-            "No Fargate configuration exists for given values.",
+            "No Fargate configuration exists for given values: 256 CPU, 4096 memory. See the Amazon \
+             ECS documentation for the valid values.",
         ),
         (
             json!({ "networkMode": null }),
-            "Fargate only supports network mode ‘awsvpc’.",
+            "Fargate only supports network mode 'awsvpc'.",
         ),
         (
             json!({ ".privileged": true }),
-            "Container 'main': privileged is not supported on Fargate.",
+            "Fargate requires that the ‘privileged’ setting be ‘false’ at the container level.",
         ),
         (
             json!({ "pidMode": "host" }),
@@ -276,17 +280,15 @@ fn fargate_refuses_what_it_has_not() {
         ),
         (
             json!({ "volumes": [{ "name": "v", "host": { "sourcePath": "/srv" } }] }),
-            "Volume 'v': host.sourcePath and dockerVolumeConfiguration are not supported on \
-             Fargate.",
+            "Fargate compatible task definitions do not support sourcePath",
         ),
         (
             json!({ ".linuxParameters": { "capabilities": { "add": ["NET_ADMIN"] } } }),
-            "Container 'main': adding a capability other than SYS_PTRACE is not supported on \
-             Fargate.",
+            "NET_ADMIN is not allowed on Fargate.",
         ),
         (
             json!({ ".logConfiguration": { "logDriver": "syslog" } }),
-            "Container 'main': log driver syslog is not supported on Fargate.",
+            "syslog is not a valid log driver. Must be one of [awslogs,splunk,awsfirelens]",
         ),
         (
             json!({ ".stopTimeout": 121 }),
@@ -298,13 +300,14 @@ fn fargate_refuses_what_it_has_not() {
         ),
         (
             json!({ ".disableNetworking": true }),
-            "Container 'main': disableNetworking is not supported on Fargate.",
+            "Disable Networking is not supported on container when networkMode=awsvpc.",
         ),
         (
             json!({ "executionRoleArn": "arn:aws:iam::000000000000:role/r",
                     ".logConfiguration": { "logDriver": "awslogs", "options": {
                         "awslogs-group": "g", "awslogs-region": "r" } } }),
-            "Log driver awslogs requires options: awslogs-stream-prefix on Fargate.",
+            "Fargate requires log configuration options to include awslogs-stream-prefix to support \
+             log driver awslogs.",
         ),
     ] {
         refused(fargate, &changes, message);
@@ -411,20 +414,40 @@ fn ports_are_refused_in_these_words() {
     let invalid = |why: &str| format!("Invalid port mapping in container 'main': {why}");
     let name = |name: &str| {
         invalid(&format!(
-            "the name '{name}' should have at most 64 lower-case letters, digits, hyphens and \
-             underscores, and not begin with a hyphen."
+            "the name {name:?} should have at most 64 characters and none that is not printed."
         ))
     };
-    let range = |text: &str| invalid(&format!("'{text}' is not a range of ports like 8000-8010."));
+    let range = || String::from("Invalid 'containerPortRange' setting for container 'main'.");
+    let both = || {
+        String::from(
+            "Invalid port mapping for container 'main', cannot specify both single port and port \
+             range.",
+        )
+    };
+    let twice = |port: u16| {
+        format!(
+            "TCP container port '{port}' is used multiple times in task when networkMode=awsvpc."
+        )
+    };
     let long = "n".repeat(65);
     for (changes, message) in [
         (
-            ports("bridge", json!([{ "containerPort": 80, "name": "Web" }])),
-            name("Web"),
+            ports("bridge", json!([{ "containerPort": 80, "name": "a\n" }])),
+            name("a\n"),
         ),
         (
-            ports("bridge", json!([{ "containerPort": 80, "name": "-web" }])),
-            name("-web"),
+            ports(
+                "bridge",
+                json!([{ "containerPort": 80, "containerPortRange": "90-91" }]),
+            ),
+            both(),
+        ),
+        (
+            ports(
+                "bridge",
+                json!([{ "hostPort": 80, "containerPortRange": "90-91" }]),
+            ),
+            both(),
         ),
         (
             ports("bridge", json!([{ "containerPort": 80, "name": long }])),
@@ -436,25 +459,23 @@ fn ports_are_refused_in_these_words() {
                 json!([{ "containerPort": 80, "name": "web" }]),
                 json!([{ "containerPort": 81, "name": "web" }]),
             ),
-            "Invalid port mapping in container 'side': the name 'web' is used more than once in \
-             the task definition."
-                .into(),
+            "When networkMode=bridge, port mapping name is already used".into(),
         ),
         (
             ports("bridge", json!([{ "containerPortRange": "10-9" }])),
-            range("10-9"),
+            range(),
         ),
         (
             ports("bridge", json!([{ "containerPortRange": "9" }])),
-            range("9"),
+            range(),
         ),
         (
             ports("bridge", json!([{ "containerPortRange": "+9-10" }])),
-            range("+9-10"),
+            range(),
         ),
         (
             ports("bridge", json!([{ "containerPortRange": "1-65536" }])),
-            range("1-65536"),
+            range(),
         ),
         (
             ports("host", json!([{ "containerPortRange": "9-10" }])),
@@ -480,9 +501,7 @@ fn ports_are_refused_in_these_words() {
                 json!([{ "containerPortRange": "8-10" }]),
                 json!([{ "containerPort": 10 }]),
             ),
-            "Invalid port mapping in container 'side': ports 10 overlap ports 8-10 of container \
-             'main'."
-                .into(),
+            twice(10),
         ),
         (
             two(
@@ -490,14 +509,27 @@ fn ports_are_refused_in_these_words() {
                 json!([{ "containerPort": 80 }]),
                 json!([{ "containerPort": 80 }]),
             ),
-            "Invalid 'hostPort' in container 'side': 80 is used more than once in the task \
-             definition."
-                .into(),
+            twice(80),
         ),
     ] {
         refused(minimal, &changes, &message);
     }
     for taken in [
+        // Names are documented in lower case, and nothing shows that ECS looks.
+        ports("bridge", json!([{ "containerPort": 80, "name": "Web" }])),
+        // These are refused where the task is placed, as any port that the machine keeps.
+        ports(
+            "host",
+            json!([{ "containerPort": 22 }, { "containerPort": 51678 }]),
+        ),
+        ports(
+            "bridge",
+            json!([{ "containerPort": 2375, "hostPort": 2375 }]),
+        ),
+        ports(
+            "awsvpc",
+            json!([{ "containerPort": 53 }, { "containerPort": 53, "protocol": "udp" }]),
+        ),
         ports(
             "bridge",
             json!([{ "containerPortRange": "8-10", "protocol": "udp" }, { "containerPort": 9 }]),
@@ -707,24 +739,15 @@ fn side_containers_fit_their_task() {
     for (changes, message) in [
         (
             bridge,
-            "Invalid proxyConfiguration: it is supported when networkMode=awsvpc only.",
+            "APPMESH proxy configuration is only supported in networkMode=awsvpc",
         ),
-        (
-            mesh("none", &all),
-            "Invalid proxyConfiguration: the task definition has no container named 'none'.",
-        ),
-        (
-            mesh("main", &all[1..]),
-            "Invalid proxyConfiguration: property ProxyIngressPort is required.",
-        ),
-        (
-            mesh("main", &all[..3]),
-            "Invalid proxyConfiguration: property IgnoredUID or IgnoredGID is required.",
-        ),
+        (mesh("none", &all), "Proxy container [none] does not exist."),
+        (mesh("main", &all[1..]), "Ingress port not found"),
+        (mesh("main", &all[..3]), "Ignored UID or GID not found"),
         (
             containers(&[&logging]),
-            "Container 'main' uses log driver awsfirelens, and no container of the task \
-             definition has a firelensConfiguration.",
+            "When awsfirelens log driver is specified in log configuration, a firelens \
+             configuration object must be configured in one of the containers.",
         ),
         (
             containers(&[&router("a")]),
@@ -760,7 +783,7 @@ fn side_containers_fit_their_task() {
         ),
         (
             json!({ ".environmentFiles": [{ "type": "s3", "value": "/a.env" }] }),
-            "Container 'main': environment file '/a.env' is not the ARN of an S3 object.",
+            "Invalid arn syntax.",
         ),
         (
             json!({ ".ulimits": [{ "name": "core", "softLimit": -2, "hardLimit": -1 }] }),
@@ -894,5 +917,100 @@ fn what_ecs_normalises_is_normalised() {
         let shown = registered(&with(minimal(), &changes)).unwrap();
         let found = shown.pointer(path).cloned().unwrap_or(Value::Null);
         assert_eq!(found, expected, "{changes}");
+    }
+}
+
+#[test]
+fn roles_are_shown_as_arns() {
+    for (given, shown) in [
+        ("app", "arn:aws:iam::000000000000:role/app"),
+        ("a+=,.@-_b", "arn:aws:iam::000000000000:role/a+=,.@-_b"),
+        (
+            "arn:aws-cn:iam::111122223333:role/path/to/app",
+            "arn:aws-cn:iam::111122223333:role/path/to/app",
+        ),
+        (
+            "arn:aws-us-gov:iam::111122223333:role/app",
+            "arn:aws-us-gov:iam::111122223333:role/app",
+        ),
+    ] {
+        for member in ["taskRoleArn", "executionRoleArn"] {
+            let found = registered(&with(minimal(), &json!({ member: given }))).unwrap();
+            assert_eq!(found[member], shown, "{member}");
+        }
+    }
+    for other in [
+        "arn:aws:cloudformation:us-east-1:000000000000:stack/app/1",
+        "arn:aws:iam::000000000000:user/app",
+        "arn:aws:iam::000000000000:role/",
+        "arn:aws:iam",
+        "an app",
+        "path/app",
+    ] {
+        for member in ["taskRoleArn", "executionRoleArn"] {
+            refused(minimal, &json!({ member: other }), "Role is not valid");
+        }
+    }
+}
+
+#[test]
+fn what_ecs_takes_is_taken() {
+    let efs = |more: Value| {
+        let mut volume = json!({ "fileSystemId": "fs-1" });
+        for (name, value) in more.as_object().unwrap() {
+            volume[name.as_str()] = value.clone();
+        }
+        json!({ "volumes": [{ "name": "v", "efsVolumeConfiguration": volume }] })
+    };
+    let secret = |arn: &str| json!({ "executionRoleArn": "app", ".secrets": [{ "name": "S", "valueFrom": arn }] });
+    for taken in [
+        json!({ ".memory": 256, ".memoryReservation": 256 }),
+        efs(
+            json!({ "transitEncryption": "DISABLED", "rootDirectory": "/",
+                    "authorizationConfig": { "iam": "DISABLED" } }),
+        ),
+        efs(json!({ "rootDirectory": "/data", "authorizationConfig": { "accessPointId": "" } })),
+        json!({ ".environmentFiles": [{ "type": "s3", "value": "arn:aws-cn:s3:::b/a.env" }] }),
+        secret("arn:aws-us-gov:ssm:us-gov-west-1:000000000000:parameter/a"),
+        secret("/a/b"),
+    ] {
+        assert_eq!(registered(&with(minimal(), &taken)).err(), None, "{taken}");
+    }
+    let gmsa = json!({ ".credentialSpecs": ["credentialspecdomainless:arn:aws:s3:::b/c"] });
+    assert_eq!(registered(&with(fargate(), &gmsa)).err(), None);
+    let asm = secret("arn:aws-cn:secretsmanager:cn-north-1:111122223333:secret:a");
+    let shown = registered(&with(minimal(), &asm)).unwrap();
+    let needs = shown["requiresAttributes"].to_string();
+    assert!(needs.contains("secrets.asm."), "{needs}");
+    let disabled = efs(json!({ "authorizationConfig": { "iam": "DISABLED" } }));
+    let shown = registered(&with(minimal(), &disabled)).unwrap();
+    let needs = shown["requiresAttributes"].to_string();
+    assert!(!needs.contains("efsAuth"), "{needs}");
+}
+
+#[test]
+fn either_list_of_capabilities_brings_the_other() {
+    for (given, shown) in [
+        (
+            json!({ "drop": ["ALL"] }),
+            json!({ "add": [], "drop": ["ALL"] }),
+        ),
+        (
+            json!({ "add": [], "drop": ["ALL"] }),
+            json!({ "add": [], "drop": ["ALL"] }),
+        ),
+        (
+            json!({ "add": ["SYS_PTRACE"] }),
+            json!({ "add": ["SYS_PTRACE"], "drop": [] }),
+        ),
+        (json!({}), json!({})),
+    ] {
+        let request = with(
+            minimal(),
+            &json!({ ".linuxParameters": { "capabilities": given } }),
+        );
+        let found = registered(&request).unwrap();
+        let found = &found["containerDefinitions"][0]["linuxParameters"]["capabilities"];
+        assert_eq!(*found, shown, "{given}");
     }
 }

@@ -88,7 +88,8 @@ fn a_run_is_refused_in_these_words() {
         (
             json!({ "launchType": "EC2",
                     "capacityProviderStrategy": [{ "capacityProvider": "FARGATE" }] }),
-            "Specify either Launch Type or Capacity Provider Strategy, but not both.",
+            "Specifying both a launch type and capacity provider strategy is not supported. Remove \
+             one and try again.",
         ),
         (
             network(json!({ "subnets": [] })),
@@ -100,12 +101,33 @@ fn a_run_is_refused_in_these_words() {
         ),
         (
             json!({ "launchType": "FARGATE", "placementStrategy": [{ "type": "random" }] }),
-            "Placement constraints and strategies are not supported with FARGATE launch type.",
+            "Placement strategies are not supported with FARGATE launch type.",
         ),
         (
             json!({ "propagateTags": "SERVICE" }),
             "propagateTags value SERVICE is not valid for tasks. It should be TASK_DEFINITION or \
              NONE.",
+        ),
+        (
+            json!({ "overrides": { "taskRoleArn": "not a role" } }),
+            "Role is not valid",
+        ),
+        (
+            json!({ "tags": [{ "key": "a", "value": "1" }, { "key": "a", "value": "2" }] }),
+            "The tag key 'a' is given more than once.",
+        ),
+        (
+            json!({ "tags": [{ "key": "a", "value": "a(b)!" }] }),
+            "Some tags contain invalid characters. Valid characters: UTF-8 letters, spaces, \
+             numbers and _ . / = + - : @.",
+        ),
+        (
+            json!({ "startedBy": "s".repeat(129) }),
+            "startedBy longer than 128.",
+        ),
+        (
+            json!({ "group": "g".repeat(256) }),
+            "group longer than 255.",
         ),
         (
             json!({ "overrides": { "executionRoleArn": "r".repeat(8_192) } }),
@@ -131,7 +153,7 @@ fn a_run_is_refused_in_these_words() {
         ),
         (
             json!({ "clientToken": "t".repeat(65) }),
-            "clientToken has at most 64 printable ASCII characters.",
+            "clientToken longer than 64.",
         ),
         // Kept with each of ten tasks: without a limit, more than a turn can hold.
         (
@@ -187,7 +209,7 @@ fn a_start_names_its_instances() {
                         "startedBy": "s".repeat(37) });
     assert_eq!(
         read_start(&given).unwrap_err().message,
-        "startedBy contains invalid characters or is longer than 36."
+        "startedBy longer than 36."
     );
     let none = json!({ "taskDefinition": "app", "containerInstances": [] });
     let err = read_start(&none).unwrap_err();
@@ -198,4 +220,24 @@ fn a_start_names_its_instances() {
         err.message,
         "Container Instances cannot be greater than 10."
     );
+}
+
+#[test]
+fn a_caller_names_itself_as_it_likes() {
+    for text in [
+        "ECS Deploy",
+        "AWS Step Functions",
+        "data-eng@example.com",
+        "Ada, team a",
+        "ü".repeat(128).as_str(),
+    ] {
+        let given = json!({ "taskDefinition": "app", "startedBy": text, "group": text,
+                            "clientToken": "two words" });
+        let run = read(&given).unwrap();
+        assert_eq!(run.task.started_by.as_deref(), Some(text));
+        assert_eq!(run.task.group.as_deref(), Some(text));
+    }
+    let role = json!({ "taskDefinition": "app", "overrides": { "taskRoleArn": "app" } });
+    let role = read(&role).unwrap().task.overrides.task_role;
+    assert_eq!(role.as_deref(), Some("arn:aws:iam::000000000000:role/app"));
 }

@@ -1,6 +1,7 @@
 //! Mount options of a tmpfs: those that ECS lists are kept as given, others are refused.
 
 use serde_json::{Value, json};
+use windlass_model::arn::Scope;
 use windlass_wire::convert::register_task_definition;
 use windlass_wire::decode;
 use windlass_wire::ops::register_task_definition::RegisterTaskDefinitionRequest;
@@ -18,7 +19,12 @@ fn registered(options: &[&str]) -> Result<Vec<String>, String> {
     });
     let body = request.to_string();
     let given = decode::<RegisterTaskDefinitionRequest>(body.as_bytes()).map_err(|e| e.message)?;
-    let registered = register_task_definition(given.input, body.len()).map_err(|e| e.message)?;
+    let scope = Scope {
+        region: "us-east-1".into(),
+        account: "000000000000".into(),
+    };
+    let registered =
+        register_task_definition(&scope, given.input, body.len()).map_err(|e| e.message)?;
     let linux = &registered.template.containers[0].linux_parameters;
     let tmpfs = linux.as_ref().and_then(|linux| linux.tmpfs.clone());
     Ok(tmpfs.unwrap().remove(0).mount_options.unwrap_or_default())

@@ -12,8 +12,9 @@ pub(super) async fn call(
     call: &Call<'_>,
     input: Input<CreateClusterRequest>,
 ) -> Result<CreateClusterResponse, ApiError> {
-    let request = input.checked(ErrorCode::InvalidParameter)?;
+    let (request, net) = input.split();
     let create = convert::create_cluster(request)?;
+    net.refuse(ErrorCode::InvalidParameter)?;
     match call.ask(Command::CreateCluster(create)).await? {
         Answer::Cluster(view) => {
             let cluster = Some(show(call.scope(), &view, ClusterParts::CREATED));

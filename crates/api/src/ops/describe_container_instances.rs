@@ -10,12 +10,20 @@ use windlass_wire::convert::{InstanceInclude, identifier};
 use windlass_wire::ops::describe_container_instances::{
     ContainerInstanceField, DescribeContainerInstancesRequest, DescribeContainerInstancesResponse,
 };
-use windlass_wire::{ApiError, ErrorCode};
+use windlass_wire::{ApiError, ErrorCode, messages};
 
 pub(super) async fn call(
     call: &Call<'_>,
     input: Input<DescribeContainerInstancesRequest>,
 ) -> Result<DescribeContainerInstancesResponse, ApiError> {
+    let count = input
+        .request
+        .container_instances
+        .as_ref()
+        .map_or(0, Vec::len);
+    if count > PAGE_MAX {
+        return Err(messages::container_instance::too_many_described(PAGE_MAX));
+    }
     let given = listed(input.request.container_instances.as_ref(), PAGE_MAX)?;
     let request = input.checked(ErrorCode::InvalidParameter)?;
     let cluster = identifier::cluster(call.scope(), request.cluster.as_deref())?;

@@ -3,11 +3,12 @@
 use crate::ops::{Call, Input, unexpected};
 use windlass_cluster::Answer;
 use windlass_model::command::{Command, ListTaskDefinitionFamilies};
+use windlass_model::id::Name;
 use windlass_wire::ops::list_task_definition_families::{
     ListTaskDefinitionFamiliesRequest, ListTaskDefinitionFamiliesResponse,
     TaskDefinitionFamilyStatus,
 };
-use windlass_wire::{ApiError, ErrorCode};
+use windlass_wire::{ApiError, ErrorCode, messages};
 
 pub(super) async fn call(
     call: &Call<'_>,
@@ -25,6 +26,12 @@ pub(super) async fn call(
         }
     };
     let prefix = request.family_prefix.filter(|prefix| !prefix.is_empty());
+    if prefix
+        .as_deref()
+        .is_some_and(|prefix| Name::new(prefix).is_err())
+    {
+        return Err(messages::task_definition::family_invalid());
+    }
     let query = call.query(format!("ListTaskDefinitionFamilies {prefix:?} {active:?}"));
     let tokens = &call.door.tokens;
     let page = tokens.page(&query, request.max_results, request.next_token.as_deref())?;

@@ -3,13 +3,14 @@
 use crate::ops::{Call, Input, unexpected};
 use windlass_cluster::Answer;
 use windlass_model::command::{Command, ListTaskDefinitions};
+use windlass_model::id::Name;
 use windlass_model::status::DefinitionStatus;
 use windlass_wire::ops::list_task_definitions::{
     ListTaskDefinitionsRequest, ListTaskDefinitionsResponse,
 };
 use windlass_wire::shapes::service_deployment::SortOrder;
 use windlass_wire::shapes::task_definition::TaskDefinitionStatus;
-use windlass_wire::{ApiError, ErrorCode};
+use windlass_wire::{ApiError, ErrorCode, messages};
 
 pub(super) async fn call(
     call: &Call<'_>,
@@ -29,6 +30,12 @@ pub(super) async fn call(
     };
     let descending = request.sort == Some(SortOrder::Desc);
     let family = request.family_prefix.filter(|family| !family.is_empty());
+    if family
+        .as_deref()
+        .is_some_and(|family| Name::new(family).is_err())
+    {
+        return Err(messages::task_definition::family_invalid());
+    }
     let query = call.query(format!(
         "ListTaskDefinitions {family:?} {} {descending}",
         status.as_str()

@@ -3,11 +3,12 @@
 use crate::ops::{Call, Input, unexpected};
 use windlass_cluster::Answer;
 use windlass_model::command::{Command, ListTasks};
+use windlass_model::id::Name;
 use windlass_model::status::Desired;
 use windlass_wire::convert::{identifier, launch_type};
 use windlass_wire::ops::list_tasks::{DesiredStatus, ListTasksRequest, ListTasksResponse};
 use windlass_wire::shapes::task::LaunchType;
-use windlass_wire::{ApiError, ErrorCode};
+use windlass_wire::{ApiError, ErrorCode, messages};
 
 pub(super) async fn call(
     call: &Call<'_>,
@@ -55,6 +56,7 @@ pub(super) async fn call(
             "startedBy must be the only filter when it is specified.",
         ));
     }
+    check_names(family.as_deref(), service.as_deref())?;
     let query = call.query(format!(
         "ListTasks {cluster} {instance:?} {family:?} {started_by:?} {service:?} {desired:?} {launch:?}"
     ));
@@ -84,6 +86,17 @@ pub(super) async fn call(
             ),
         }),
         other => Err(unexpected(&other)),
+    }
+}
+
+/// What a filter names has a name that there could be.
+fn check_names(family: Option<&str>, service: Option<&str>) -> Result<(), ApiError> {
+    if family.is_some_and(|family| Name::new(family).is_err()) {
+        return Err(messages::task_definition::family_invalid());
+    }
+    match service.filter(|name| Name::new(name).is_err()) {
+        None => Ok(()),
+        Some(name) => Err(messages::service::name_invalid(name)),
     }
 }
 

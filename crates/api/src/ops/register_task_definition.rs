@@ -14,7 +14,7 @@ pub(super) async fn call(
     input: Input<RegisterTaskDefinitionRequest>,
 ) -> Result<RegisterTaskDefinitionResponse, ApiError> {
     let (request, net) = input.split();
-    let register = convert::register_task_definition(request, call.body.len())?;
+    let register = convert::register_task_definition(call.scope(), request, call.body.len())?;
     net.refuse(ErrorCode::Client)?;
     match call
         .ask(Command::RegisterTaskDefinition(Box::new(register)))

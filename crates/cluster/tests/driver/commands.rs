@@ -3,8 +3,10 @@
 use crate::nouns;
 use crate::random::Random;
 use windlass_cluster::State;
+use windlass_model::cluster::{FARGATE_PROVIDERS, StrategyItem};
 use windlass_model::command::{
-    Command, DeregisterContainerInstance, ListTasks, Page, Resource, StartTask, StopTask,
+    Command, DeregisterContainerInstance, ListTasks, Page, PutClusterCapacityProviders, Resource,
+    StartTask, StopTask,
 };
 use windlass_model::definition::{DefinitionKey, DefinitionRef};
 use windlass_model::id::{InstanceId, NodeId, TaskId};
@@ -24,6 +26,7 @@ const FAMILIES: [&str; 4] = ["small", "large", "port", "fargate"];
 pub(crate) fn any(random: &mut Random, state: &State, nodes: usize) -> Command {
     let cluster = *random.pick(&CLUSTERS);
     match random.below(28) {
+        0 if random.one_in(3) => providers(random, cluster),
         0 => nouns::create_cluster(cluster),
         1 if random.one_in(4) => Command::DeleteCluster(nouns::name(cluster)),
         1 | 2 => register(random),
@@ -86,6 +89,17 @@ pub(crate) fn any(random: &mut Random, state: &State, nodes: usize) -> Command {
     }
 }
 
+/// Both of them, or one, or none.
+fn providers(random: &mut Random, cluster: &str) -> Command {
+    let from = random.below(FARGATE_PROVIDERS.len() + 1);
+    let capacity_providers = FARGATE_PROVIDERS[from..].iter();
+    Command::PutClusterCapacityProviders(PutClusterCapacityProviders {
+        cluster: nouns::name(cluster),
+        capacity_providers: capacity_providers.map(|name| (*name).into()).collect(),
+        default_strategy: Vec::new(),
+    })
+}
+
 fn register(random: &mut Random) -> Command {
     let template = match *random.pick(&FAMILIES) {
         "small" => nouns::template("small", 64, 50),
@@ -110,6 +124,14 @@ fn run(random: &mut Random, cluster: &str) -> Command {
     if family == "fargate" {
         run.launch = Some(Launch::Fargate);
         run.task.network = nouns::subnets();
+        if random.one_in(3) {
+            run.launch = None;
+            run.strategy = vec![StrategyItem {
+                provider: (*random.pick(&FARGATE_PROVIDERS)).into(),
+                weight: 1,
+                base: 0,
+            }];
+        }
     } else {
         run.strategies = match random.below(4) {
             0 => vec![PlacementStrategy::Binpack(BinpackField::Memory)],

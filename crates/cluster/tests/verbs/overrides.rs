@@ -42,37 +42,44 @@ fn overrides_are_held_against_what_registration_checked() {
     let below = || Some(Reject::MemoryBelowReservation(name("main")));
     for (family, launch, overrides, reject) in [
         ("plain", None, main_with(None, Some(50), Some(49)), None),
-        ("plain", None, main_with(None, Some(50), Some(50)), below()),
-        ("plain", None, main_with(None, None, Some(100)), below()),
+        ("plain", None, main_with(None, Some(50), Some(50)), None),
+        ("plain", None, main_with(None, Some(50), Some(51)), below()),
+        ("plain", None, main_with(None, None, Some(101)), below()),
         ("plain", None, task_with(Some(300), Some(600)), None),
         (
             "plain",
             None,
             task_with(None, Some(99)),
-            Some(Reject::ContainersExceedTask("memory")),
+            Some(Reject::ContainerExceedsTask(name("main"))),
         ),
         (
             "sized",
             None,
             main_with(Some(257), None, None),
-            Some(Reject::ContainersExceedTask("cpu")),
+            Some(Reject::CpuExceedsTask),
         ),
         (
             "sized",
             None,
             main_with(None, Some(513), None),
-            Some(Reject::ContainersExceedTask("memory")),
+            Some(Reject::ContainerExceedsTask(name("main"))),
         ),
         ("app", Some(Launch::Ec2), task_with(Some(300), None), None),
         ("app", Some(Launch::Fargate), task_with(Some(512), None), {
             // 512 units go with 1024 MiB and more.
-            Some(Reject::NoFargateSize)
+            Some(Reject::NoFargateSize {
+                cpu: 512,
+                memory: 512,
+            })
         }),
         (
             "app",
             Some(Launch::Fargate),
             task_with(None, Some(600)),
-            Some(Reject::NoFargateSize),
+            Some(Reject::NoFargateSize {
+                cpu: 256,
+                memory: 600,
+            }),
         ),
         (
             "app",

@@ -161,7 +161,34 @@ fn what_is_wrong_is_rejected_and_changes_nothing() {
                 strategy: vec![item("gpus", 1, 0)],
                 ..web()
             },
-            Reject::CapacityProviderNotFound("gpus".into()),
+            Reject::ProviderNotAssociated("gpus".into()),
+        ),
+        (
+            RunTask {
+                strategy: vec![item("FARGATE", 0, 1), item("FARGATE_SPOT", 0, 0)],
+                ..web()
+            },
+            Reject::StrategyWithoutWeight,
+        ),
+        (
+            with(
+                NewTask {
+                    enable_execute_command: true,
+                    ..nouns::new_task("default", "web")
+                },
+                web(),
+            ),
+            Reject::NoTaskRole,
+        ),
+        (
+            with(
+                NewTask {
+                    volumes: vec!["data".into()],
+                    ..nouns::new_task("default", "web")
+                },
+                web(),
+            ),
+            Reject::NoVolumeConfigurable,
         ),
         (
             RunTask {
@@ -202,7 +229,7 @@ fn what_is_wrong_is_rejected_and_changes_nothing() {
                     app(),
                 )
             },
-            Reject::PlacementNotAllowed,
+            Reject::ConstraintsNotAllowed,
         ),
         (
             with(

@@ -10,15 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use windlass_model::container::{Condition, ContainerDefinition};
 use windlass_model::definition::{NetworkMode, Template};
 use windlass_model::sizes::{ContainerSize, Exceeded, exceeded};
+use windlass_model::volume::VolumeKind;
 
 pub(super) fn check_containers(template: &Template) -> Result<(), ApiError> {
     let mut names = BTreeSet::new();
     for container in &template.containers {
         if !names.insert(&container.name) {
-            return Err(ApiError::client(format!(
-                "Container names must be unique. '{}' is used more than once.",
-                container.name
-            )));
+            return Err(messages::container::names_not_unique());
         }
     }
     if !template
@@ -26,10 +24,7 @@ pub(super) fn check_containers(template: &Template) -> Result<(), ApiError> {
         .iter()
         .any(|container| container.essential)
     {
-        return Err(ApiError::client(
-            "Task definition does not have an essential container. At least one container must \
-             be essential.",
-        ));
+        return Err(messages::task_definition::nothing_essential());
     }
     for container in &template.containers {
         check_texts(container)?;
@@ -37,6 +32,8 @@ pub(super) fn check_containers(template: &Template) -> Result<(), ApiError> {
         check_requirements(template, container)?;
     }
     template.volumes.iter().try_for_each(check_volume)?;
+    check_volumes_at_launch(template)?;
+    check_secrets(template)?;
     check_cycles(template)?;
     check_ports(template)?;
     check_system_controls(template)?;
@@ -53,20 +50,15 @@ fn check_references(template: &Template, container: &ContainerDefinition) -> Res
             .iter()
             .any(|volume| volume.name.as_str() == mount.source_volume)
         {
-            return Err(ApiError::client(format!(
-                "Unknown volume '{}'.",
-                mount.source_volume
-            )));
+            return Err(messages::volume::unknown(&mount.source_volume));
         }
     }
     for from in &container.volumes_from {
         if find(from.source_container.as_str()).is_none() || from.source_container == container.name
         {
-            return Err(ApiError::client(format!(
-                "Container '{}': volumesFrom names no other container of the task definition: \
-                 '{}'.",
-                container.name, from.source_container
-            )));
+            return Err(messages::container::volumes_from_unknown(
+                from.source_container.as_str(),
+            ));
         }
     }
     for link in container.links.iter().flatten() {
@@ -80,28 +72,47 @@ fn check_references(template: &Template, container: &ContainerDefinition) -> Res
     }
     for dependency in &container.depends_on {
         let Some(target) = find(dependency.container.as_str()) else {
-            return Err(ApiError::client(format!(
-                "Container '{}' depends on container '{}', which does not exist.",
-                container.name, dependency.container
-            )));
+            return Err(messages::container::depends_on_unknown(
+                dependency.container.as_str(),
+            ));
         };
         let ends = matches!(
             dependency.condition,
             Condition::Complete | Condition::Success
         );
         if ends && target.essential {
-            return Err(ApiError::client(format!(
-                "Container '{}' depends on the end of '{}', which is essential: its end would \
-                 stop the task. Set essential to false.",
-                container.name, target.name
-            )));
+            return Err(messages::container::depends_on_essential());
         }
         if dependency.condition == Condition::Healthy && target.health_check.is_none() {
-            return Err(ApiError::client(format!(
-                "Container '{}' depends on the health of '{}', which has no health check.",
-                container.name, target.name
-            )));
+            return Err(messages::container::depends_on_unchecked());
         }
+    }
+    Ok(())
+}
+
+/// A volume that RunTask is to configure is one that some container mounts.
+fn check_volumes_at_launch(template: &Template) -> Result<(), ApiError> {
+    let mounted = |name: &str| {
+        let mut mounts = template.containers.iter().flat_map(|c| &c.mount_points);
+        mounts.any(|mount| mount.source_volume == name)
+    };
+    let volumes = template.volumes.iter();
+    let at_launch = volumes.filter(|volume| volume.kind == VolumeKind::ConfiguredAtLaunch);
+    let unused: Vec<&str> = at_launch
+        .map(|volume| volume.name.as_str())
+        .filter(|name| !mounted(name))
+        .collect();
+    if unused.is_empty() {
+        return Ok(());
+    }
+    Err(messages::volume::not_referenced(&unused))
+}
+
+/// Secrets are read in the execution role's name.
+fn check_secrets(template: &Template) -> Result<(), ApiError> {
+    let secret = |container: &ContainerDefinition| !container.secrets.is_empty();
+    if template.execution_role.is_none() && template.containers.iter().any(secret) {
+        return Err(messages::container::secrets_without_role());
     }
     Ok(())
 }
@@ -146,32 +157,29 @@ fn check_proxy(template: &Template) -> Result<(), ApiError> {
     let Some(proxy) = &template.proxy else {
         return Ok(());
     };
-    let refuse = |why: String| {
-        Err(ApiError::client(format!(
-            "Invalid proxyConfiguration: {why}"
-        )))
-    };
     if template.network() != NetworkMode::Awsvpc {
-        return refuse("it is supported when networkMode=awsvpc only.".into());
+        return Err(messages::proxy::network_mode());
     }
     let named = |container: &ContainerDefinition| container.name.as_str() == proxy.container;
     if !template.containers.iter().any(named) {
-        return refuse(format!(
-            "the task definition has no container named '{}'.",
-            crate::check::quoted(&proxy.container)
-        ));
+        let name = crate::check::quoted(&proxy.container);
+        return Err(messages::proxy::unknown_container(&name));
     }
     let has = |name: &str| {
         let mut properties = proxy.properties.iter().flatten();
         properties.any(|property| property.name == name && !property.value.is_empty())
     };
-    for name in ["ProxyIngressPort", "ProxyEgressPort", "AppPorts"] {
+    for (name, what) in [
+        ("ProxyIngressPort", "Ingress port"),
+        ("ProxyEgressPort", "Egress port"),
+        ("AppPorts", "App ports"),
+    ] {
         if !has(name) {
-            return refuse(format!("property {name} is required."));
+            return Err(messages::proxy::property_missing(what));
         }
     }
     if !has("IgnoredUID") && !has("IgnoredGID") {
-        return refuse("property IgnoredUID or IgnoredGID is required.".into());
+        return Err(messages::proxy::property_missing("Ignored UID or GID"));
     }
     Ok(())
 }
@@ -187,11 +195,7 @@ fn check_firelens(template: &Template) -> Result<(), ApiError> {
     let logging = template.containers.iter().find(through);
     match (routers.as_slice(), logging) {
         ([], None) => Ok(()),
-        ([], Some(container)) => Err(ApiError::client(format!(
-            "Container '{}' uses log driver awsfirelens, and no container of the task definition \
-             has a firelensConfiguration.",
-            container.name
-        ))),
+        ([], Some(_)) => Err(messages::logging::no_router()),
         ([_], None) => Err(ApiError::client(
             "When a firelensConfiguration object is specified, at least one container has to be \
              configured with the awsfirelens log driver.",
@@ -260,7 +264,11 @@ pub(super) fn check_sizes(template: &Template) -> Result<(), ApiError> {
         .collect();
     match exceeded(template.cpu, template.memory, &sizes) {
         None => Ok(()),
-        Some(Exceeded::Cpu) => Err(messages::task_definition::invalid_setting("cpu")),
+        Some(Exceeded::Cpu) => Err(messages::task_definition::cpu_exceeded()),
         Some(Exceeded::Memory) => Err(messages::task_definition::invalid_setting("memory")),
+        Some(Exceeded::MemoryBy(at)) => {
+            let name = template.containers.get(at).map_or("", |c| c.name.as_str());
+            Err(messages::container::memory_above_task(name))
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! Ports of a whole definition: no number is given twice where only one can have it.
 
 use crate::error::ApiError;
+use crate::messages;
 use std::collections::BTreeSet;
 use windlass_model::container::PortMapping;
 use windlass_model::definition::{NetworkMode, Template};
 use windlass_model::id::Name;
-use windlass_model::limits::RESERVED_TCP_PORTS;
 use windlass_model::resources::Protocol;
 
 /// Characters of a port mapping's name. Source: ECS API.
@@ -13,6 +13,9 @@ const NAME_CHARS_MAX: usize = 64;
 
 pub(super) fn check_ports(template: &Template) -> Result<(), ApiError> {
     check_names(template)?;
+    if template.network() == NetworkMode::Awsvpc {
+        return check_task_ports(template);
+    }
     check_host_ports(template)?;
     check_ranges(template)
 }
@@ -21,21 +24,49 @@ fn check_names(template: &Template) -> Result<(), ApiError> {
     let mut taken = BTreeSet::new();
     for (container, mapping) in mappings(template) {
         let Some(name) = &mapping.name else { continue };
-        let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b);
-        if name.len() > NAME_CHARS_MAX || name.starts_with('-') || !name.bytes().all(letter) {
+        // Which characters ECS refuses is not recorded; nothing here depends on them.
+        if name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
             return Err(ApiError::client(format!(
-                "Invalid port mapping in container '{container}': the name '{}' should have at \
-                 most 64 lower-case letters, digits, hyphens and underscores, and not begin with \
-                 a hyphen.",
+                "Invalid port mapping in container '{container}': the name {:?} should have at \
+                 most {NAME_CHARS_MAX} characters and none that is not printed.",
                 crate::check::quoted(name)
             )));
         }
         if !taken.insert(name) {
-            return Err(ApiError::client(format!(
-                "Invalid port mapping in container '{container}': the name '{name}' is used more \
-                 than once in the task definition."
-            )));
+            return Err(messages::port::name_taken(mode(template.network())));
         }
+    }
+    Ok(())
+}
+
+/// The word of the API.
+fn mode(network: NetworkMode) -> &'static str {
+    match network {
+        NetworkMode::Bridge => "bridge",
+        NetworkMode::Host => "host",
+        NetworkMode::Awsvpc => "awsvpc",
+        NetworkMode::None => "none",
+    }
+}
+
+/// The containers of a task in awsvpc mode share one network namespace.
+fn check_task_ports(template: &Template) -> Result<(), ApiError> {
+    let mut held: Vec<(Protocol, u16, u16)> = Vec::new();
+    for (_, mapping) in mappings(template) {
+        let (first, last) = span(mapping);
+        let mut clashes = held.iter().filter_map(|(protocol, from, to)| {
+            let shared = *protocol == mapping.protocol && first <= *to && *from <= last;
+            shared.then_some(first.max(*from))
+        });
+        if let Some(port) = clashes.next() {
+            let protocol = match mapping.protocol {
+                Protocol::Tcp => "TCP",
+                Protocol::Udp => "UDP",
+            };
+            let mode = mode(NetworkMode::Awsvpc);
+            return Err(messages::port::used_twice(protocol, port, mode));
+        }
+        held.push((mapping.protocol, first, last));
     }
     Ok(())
 }
@@ -52,21 +83,12 @@ fn check_host_ports(template: &Template) -> Result<(), ApiError> {
                  the task definition."
             )));
         }
-        let on_host = matches!(template.network(), NetworkMode::Bridge | NetworkMode::Host);
-        let reserved = mapping.protocol == Protocol::Tcp && RESERVED_TCP_PORTS.contains(&port);
-        if on_host && reserved {
-            return Err(ApiError::client(format!(
-                "Invalid 'hostPort' in container '{container}': {port} is reserved."
-            )));
-        }
     }
     Ok(())
 }
 
-/// Ranges of container ports share no port with another mapping of their network namespace, which
-/// in awsvpc mode is the whole task's.
+/// Ranges of container ports share no port with another mapping of their container.
 fn check_ranges(template: &Template) -> Result<(), ApiError> {
-    let shared = template.network() == NetworkMode::Awsvpc;
     let mut held: Vec<(&Name, &PortMapping)> = Vec::new();
     for (container, mapping) in mappings(template) {
         let (first, last) = span(mapping);
@@ -74,7 +96,7 @@ fn check_ranges(template: &Template) -> Result<(), ApiError> {
             let ranges =
                 earlier.container_port_range.is_some() || mapping.container_port_range.is_some();
             let (from, to) = span(earlier);
-            (shared || *other == container)
+            *other == container
                 && ranges
                 && earlier.protocol == mapping.protocol
                 && first <= to

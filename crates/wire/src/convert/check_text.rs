@@ -4,6 +4,7 @@
 
 use crate::check::quoted;
 use crate::error::ApiError;
+use crate::messages;
 use std::net::IpAddr;
 use windlass_model::capability;
 use windlass_model::container::{ContainerDefinition, LinuxParameters};
@@ -66,9 +67,7 @@ fn image(container: &ContainerDefinition) -> Result<(), ApiError> {
     };
     let letter = |b: u8| b.is_ascii_alphanumeric() || b"-_:./#+[]".contains(&b);
     if name.is_empty() || name.len() > IMAGE_CHARS_MAX || !name.bytes().all(letter) {
-        return Err(ApiError::client(
-            "Container.image contains invalid characters.",
-        ));
+        return Err(messages::container::image_invalid());
     }
     let hex = |digest: &str| {
         let digits = digest.strip_prefix("sha256:").unwrap_or("");

@@ -12,18 +12,18 @@ use windlass_model::volume::VolumeKind;
 /// How long a container may take to start or to stop.
 const TIMEOUT_S: std::ops::RangeInclusive<u32> = 2..=120;
 
+/// Log drivers that Fargate has.
+pub(super) const LOG_DRIVERS: [&str; 3] = ["awslogs", "splunk", "awsfirelens"];
+
 /// The task-level size of a Fargate task.
 fn check_size(template: &Template) -> Result<(), ApiError> {
-    let cpu = template.cpu.ok_or_else(|| {
-        ApiError::client("Fargate requires that 'cpu' be defined at the task level.")
-    })?;
-    let memory = template.memory.ok_or_else(|| {
-        ApiError::client("Fargate requires that 'memory' be defined at the task level.")
-    })?;
-    if sizes::fargate_has(cpu, memory) {
+    let no_size = |setting: &'static str| move || messages::fargate::no_size(setting);
+    let cpu = template.cpu.ok_or_else(no_size("cpu"))?;
+    let memory = template.memory.ok_or_else(no_size("memory"))?;
+    if sizes::fargate_has(cpu, memory, template.is_windows()) {
         return Ok(());
     }
-    Err(messages::task_definition::no_fargate_configuration())
+    Err(messages::fargate::no_configuration(cpu, memory))
 }
 
 /// # Errors
@@ -31,41 +31,13 @@ fn check_size(template: &Template) -> Result<(), ApiError> {
 pub(super) fn check_fargate(template: &Template) -> Result<(), ApiError> {
     check_size(template)?;
     if template.network() != NetworkMode::Awsvpc {
-        return Err(ApiError::client(
-            "Fargate only supports network mode ‘awsvpc’.",
-        ));
+        return Err(messages::fargate::network_mode());
     }
     if template.pid_mode == Some(SharingMode::Host) {
-        return Err(ApiError::client(
-            "Tasks using the Fargate launch type do not support pidMode 'host'. The supported \
-             value for pidMode is 'task'.",
-        ));
+        return Err(messages::fargate::pid_mode());
     }
-    let refuse = |what: String| Err(ApiError::client(format!("{what} on Fargate.")));
-    if template.inference_accelerators.is_some() {
-        return refuse("inferenceAccelerators are not supported".into());
-    }
-    if template.trusted_execution.is_some() {
-        return refuse("trustedExecutionConfiguration is not supported".into());
-    }
-    if template.ipc_mode.is_some() {
-        return refuse("ipcMode is not supported".into());
-    }
-    if !template.placement_constraints.is_empty() {
-        return refuse("Placement constraints are not supported".into());
-    }
-    for volume in &template.volumes {
-        let what = match volume.kind {
-            VolumeKind::Host { .. } | VolumeKind::Docker(_) => {
-                "host.sourcePath and dockerVolumeConfiguration are not supported"
-            }
-            VolumeKind::Fsx(_) => "fsxWindowsFileServerVolumeConfiguration is not supported",
-            VolumeKind::Scratch { .. }
-            | VolumeKind::Efs(_)
-            | VolumeKind::S3Files(_)
-            | VolumeKind::ConfiguredAtLaunch => continue,
-        };
-        return refuse(format!("Volume '{}': {what}", volume.name));
+    if let Some(member) = absent_member(template) {
+        return Err(messages::fargate::not_supported(member));
     }
     template
         .containers
@@ -73,14 +45,37 @@ pub(super) fn check_fargate(template: &Template) -> Result<(), ApiError> {
         .try_for_each(|c| check_fargate_container(template, c))
 }
 
+/// The first member of the definition that Fargate has not.
+fn absent_member(template: &Template) -> Option<&'static str> {
+    if template.trusted_execution.is_some() {
+        return Some("trustedExecutionConfiguration");
+    }
+    if template.ipc_mode.is_some() {
+        return Some("ipcMode");
+    }
+    if !template.placement_constraints.is_empty() {
+        return Some("constraints");
+    }
+    template
+        .volumes
+        .iter()
+        .find_map(|volume| match volume.kind {
+            VolumeKind::Host { .. } => Some("sourcePath"),
+            VolumeKind::Docker(_) => Some("dockerVolumeConfiguration"),
+            VolumeKind::Fsx(_) => Some("fsxWindowsFileServerVolumeConfiguration"),
+            VolumeKind::Scratch { .. }
+            | VolumeKind::Efs(_)
+            | VolumeKind::S3Files(_)
+            | VolumeKind::ConfiguredAtLaunch => None,
+        })
+}
+
 fn check_fargate_container(
     template: &Template,
     container: &ContainerDefinition,
 ) -> Result<(), ApiError> {
     if container.image.contains(".dkr.ecr.") && template.execution_role.is_none() {
-        return Err(ApiError::client(
-            "Fargate requires task definition to have execution role ARN to support ECR images.",
-        ));
+        return Err(messages::fargate::no_execution_role("ECR images"));
     }
     check_log(template, container)?;
     let timeouts = [
@@ -97,35 +92,43 @@ fn check_fargate_container(
             )));
         }
     }
+    check_privileges(container)?;
     let linux = container.linux_parameters.as_ref();
     match absent_setting(container).or_else(|| linux.and_then(absent_linux_parameter)) {
         None => Ok(()),
-        Some(what) => Err(absent(container, what)),
+        Some(member) => Err(messages::fargate::not_supported(member)),
     }
 }
 
-fn absent(container: &ContainerDefinition, what: &str) -> ApiError {
-    ApiError::client(format!(
-        "Container '{}': {what} is not supported on Fargate.",
-        container.name
-    ))
+/// What would reach the machine that Fargate keeps from its tasks.
+fn check_privileges(container: &ContainerDefinition) -> Result<(), ApiError> {
+    if container.privileged == Some(true) {
+        return Err(messages::fargate::privileged());
+    }
+    let mut requirements = container.resource_requirements.iter().flatten();
+    if requirements.any(|requirement| requirement.kind == "GPU") {
+        return Err(messages::fargate::gpu());
+    }
+    let linux = container.linux_parameters.iter();
+    let mut added = linux.flat_map(|linux| linux.capabilities_add.iter().flatten());
+    match added.find(|capability| *capability != "SYS_PTRACE") {
+        None => Ok(()),
+        Some(capability) => Err(messages::fargate::capability(capability)),
+    }
 }
 
 fn check_log(template: &Template, container: &ContainerDefinition) -> Result<(), ApiError> {
     let Some(log) = &container.log else {
         return Ok(());
     };
-    if !["awslogs", "splunk", "awsfirelens"].contains(&log.driver.as_str()) {
-        return Err(absent(container, &format!("log driver {}", log.driver)));
+    if !LOG_DRIVERS.contains(&log.driver.as_str()) {
+        return Err(messages::logging::driver_invalid(&log.driver, &LOG_DRIVERS));
     }
     if log.driver != "awslogs" {
         return Ok(());
     }
     if template.execution_role.is_none() {
-        return Err(ApiError::client(
-            "Fargate requires task definition to have execution role ARN to support log driver \
-             awslogs.",
-        ));
+        return Err(messages::fargate::no_execution_role("log driver awslogs"));
     }
     // Without a prefix a stream bears the id that a container engine gave: Fargate shows none.
     let prefixed = log
@@ -135,70 +138,53 @@ fn check_log(template: &Template, container: &ContainerDefinition) -> Result<(),
     if prefixed {
         return Ok(());
     }
-    Err(ApiError::client(
-        "Log driver awslogs requires options: awslogs-stream-prefix on Fargate.",
-    ))
+    Err(messages::fargate::no_stream_prefix())
 }
 
 /// The first setting that Fargate has not, in the definition's order.
 fn absent_setting(container: &ContainerDefinition) -> Option<&'static str> {
     let given = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    let requires = |kind: Option<&str>| {
-        let mut list = container.resource_requirements.iter().flatten();
-        list.any(|requirement| kind.is_none_or(|kind| requirement.kind == kind))
-    };
     let mut ulimits = container.ulimits.iter().flatten();
     let config_file = container
         .firelens
         .iter()
         .filter_map(|firelens| firelens.options.as_ref()?.get("config-file-type"));
     let checks = [
-        (container.privileged == Some(true), "privileged"),
-        (
-            container.disable_networking == Some(true),
-            "disableNetworking",
-        ),
         (
             given(&container.docker_security_options),
             "dockerSecurityOptions",
         ),
-        (given(&container.credential_specs), "credentialSpecs"),
-        (requires(Some("GPU")), "a GPU"),
-        (requires(None), "resourceRequirements"),
+        (
+            container
+                .resource_requirements
+                .as_ref()
+                .is_some_and(|list| !list.is_empty()),
+            "resourceRequirements",
+        ),
         (
             ulimits.any(|ulimit| ulimit.name != "nofile"),
-            "a ulimit other than nofile",
+            "ulimits other than nofile",
         ),
         (
             config_file.into_iter().any(|kind| kind != "file"),
-            "a FireLens config-file-type other than file",
+            "a config-file-type other than file",
         ),
     ];
-    checks
-        .iter()
-        .find(|(absent, _)| *absent)
-        .map(|(_, what)| *what)
+    first(&checks)
 }
 
 fn absent_linux_parameter(linux: &LinuxParameters) -> Option<&'static str> {
-    let mut added = linux.capabilities_add.iter().flatten();
-    let checks = [
-        (linux.devices.is_some(), "linuxParameters.devices"),
-        (
-            linux.shared_memory_size_mib.is_some(),
-            "linuxParameters.sharedMemorySize",
-        ),
-        (
-            linux.max_swap_mib.is_some() || linux.swappiness.is_some(),
-            "linuxParameters.maxSwap and swappiness",
-        ),
-        (
-            added.any(|capability| capability != "SYS_PTRACE"),
-            "adding a capability other than SYS_PTRACE",
-        ),
-    ];
+    first(&[
+        (linux.devices.is_some(), "devices"),
+        (linux.shared_memory_size_mib.is_some(), "sharedMemorySize"),
+        (linux.max_swap_mib.is_some(), "maxSwap"),
+        (linux.swappiness.is_some(), "swappiness"),
+    ])
+}
+
+fn first(checks: &[(bool, &'static str)]) -> Option<&'static str> {
     checks
         .iter()
         .find(|(absent, _)| *absent)
-        .map(|(_, what)| *what)
+        .map(|(_, member)| *member)
 }

@@ -1,54 +1,67 @@
 //! One container definition, decoded and validated with ECS's own errors. Empty strings and empty
 //! lists count as absent, as they do in ECS.
 
+use super::check_network_mode::check_network_mode;
+use super::read_environment::{check_secret_names, environment_files, key_values, secrets};
 use super::read_linux::linux_parameters;
+use super::read_logging::{firelens, log_configuration};
 use super::read_port::port_mappings;
 use crate::error::ApiError;
+use crate::messages;
 use crate::shapes::container_definition as wire;
-use std::collections::BTreeSet;
 use windlass_model::container::{
-    Condition, ContainerDefinition, Dependency, Firelens, GpuShare, HealthCheck, HostEntry,
-    KeyValue, LogConfiguration, MountPoint, ResourceRequirement, RestartPolicy, Secret, Ulimit,
-    VolumeFrom,
+    Condition, ContainerDefinition, Dependency, GpuShare, HealthCheck, HostEntry, KeyValue,
+    MountPoint, ResourceRequirement, RestartPolicy, Ulimit, VolumeFrom,
 };
 use windlass_model::definition::NetworkMode;
 use windlass_model::id::Name;
 
 /// What Docker, and so ECS, accepts as the smallest memory limit, in MiB.
 pub(super) const MEMORY_MIB_MIN: u32 = 4;
-/// Environment files of one container at most. Source: ECS API.
-const ENVIRONMENT_FILES_MAX: usize = 10;
+/// Seconds between restarts, at least and at most. Source: ECS API.
+const RESTART_ATTEMPT_PERIOD_S: (u32, u32) = (60, 1800);
+
+/// What a container's settings depend on.
+pub(super) struct Surroundings<'a> {
+    /// The account that registers.
+    pub account: &'a str,
+    pub network: NetworkMode,
+    /// Whether the task has memory of its own.
+    pub task_memory: bool,
+    /// Whether the definition is to run on Fargate.
+    pub fargate: bool,
+}
 
 pub(super) fn container(
     given: wire::ContainerDefinition,
-    network: NetworkMode,
-    task_memory: bool,
+    within: &Surroundings,
 ) -> Result<ContainerDefinition, ApiError> {
-    refuse_in_network_mode(&given, network)?;
+    check_network_mode(&given, within.network)?;
     let name = name(given.name)?;
-    let image = given
-        .image
-        .filter(|image| !image.is_empty())
-        .ok_or_else(|| ApiError::client("Container.image should not be null or empty."))?;
-    let (memory, memory_reservation) =
-        memory(&name, given.memory, given.memory_reservation, task_memory)?;
+    let image = text(given.image).ok_or_else(messages::container::no_image)?;
+    let (memory, memory_reservation) = memory(
+        &name,
+        given.memory,
+        given.memory_reservation,
+        within.task_memory,
+    )?;
     let links = list(given.links);
     let container = ContainerDefinition {
         cpu: amount(&name, "cpu", given.cpu)?.unwrap_or(0),
-        port_mappings: port_mappings(&name, given.port_mappings, network)?,
+        port_mappings: port_mappings(&name, given.port_mappings, within.network)?,
         restart_policy: given
             .restart_policy
             .map(|given| restart_policy(&name, given))
             .transpose()?,
         environment: key_values(&name, "environment", given.environment)?,
-        environment_files: environment_files(&name, given.environment_files)?,
+        environment_files: environment_files(given.environment_files)?,
         mount_points: mount_points(&name, given.mount_points)?,
         volumes_from: volumes_from(&name, given.volumes_from)?,
         linux_parameters: given
             .linux_parameters
             .map(|given| linux_parameters(&name, given))
             .transpose()?,
-        secrets: secrets(&name, "secrets", given.secrets)?,
+        secrets: secrets(&name, "secrets", within.account, given.secrets)?,
         depends_on: depends_on(&name, given.depends_on)?,
         start_timeout_s: amount(&name, "startTimeout", given.start_timeout)?,
         stop_timeout_s: amount(&name, "stopTimeout", given.stop_timeout)?,
@@ -56,7 +69,7 @@ pub(super) fn container(
         ulimits: ulimits(&name, given.ulimits)?,
         log: given
             .log_configuration
-            .map(|given| log_configuration(&name, given))
+            .map(|given| log_configuration(&name, within, given))
             .transpose()?,
         health_check: given
             .health_check
@@ -116,26 +129,11 @@ fn system_controls(given: Option<Vec<wire::SystemControl>>) -> Vec<KeyValue> {
     given.unwrap_or_default().into_iter().map(control).collect()
 }
 
-fn firelens(given: crate::shapes::log_configuration::FirelensConfiguration) -> Firelens {
-    Firelens {
-        kind: given
-            .r#type
-            .map(|kind| kind.as_str().to_owned())
-            .unwrap_or_default(),
-        options: given.options,
-    }
-}
-
 fn name(given: Option<String>) -> Result<Name, ApiError> {
     let text = given
         .filter(|name| !name.is_empty())
-        .ok_or_else(|| ApiError::client("Container.name should not be null or empty."))?;
-    Name::new(&text).map_err(|_| {
-        ApiError::client(format!(
-            "Container.name contains invalid characters: '{text}'. It has 1 to 255 letters, \
-             digits, hyphens and underscores."
-        ))
-    })
+        .ok_or_else(messages::container::no_name)?;
+    Name::new(&text).map_err(|_| messages::container::name_invalid())
 }
 
 pub(super) fn list<T>(given: Option<Vec<T>>) -> Option<Vec<T>> {
@@ -168,77 +166,24 @@ fn memory(
     soft: Option<i32>,
     task_memory: bool,
 ) -> Result<(Option<u32>, Option<u32>), ApiError> {
-    let invalid = |why: &str| {
-        Err(ApiError::client(format!(
-            "Invalid setting for container '{container}'. {why}"
-        )))
-    };
     let hard = amount(container, "memory", hard)?;
     let soft = amount(container, "memoryReservation", soft)?;
     if hard.is_none() && soft.is_none() && !task_memory {
-        return invalid("At least one of 'memory' or 'memoryReservation' must be specified.");
+        return Err(messages::container::no_memory());
     }
     if hard.is_some_and(|mib| mib < MEMORY_MIB_MIN) || soft.is_some_and(|mib| mib < MEMORY_MIB_MIN)
     {
-        return invalid("The memory limit must be at least 4 MiB.");
+        return Err(ApiError::client(format!(
+            "Invalid setting for container '{container}'. The memory limit must be at least \
+             {MEMORY_MIB_MIN} MiB."
+        )));
     }
     if let (Some(hard), Some(soft)) = (hard, soft)
-        && soft >= hard
+        && soft > hard
     {
-        return invalid("'memory' must be greater than 'memoryReservation'.");
+        return Err(messages::container::memory_below_reservation());
     }
     Ok((hard, soft))
-}
-
-fn refuse_in_network_mode(
-    given: &wire::ContainerDefinition,
-    network: NetworkMode,
-) -> Result<(), ApiError> {
-    let mode = match network {
-        NetworkMode::Bridge => return Ok(()),
-        NetworkMode::Awsvpc => "awsvpc",
-        NetworkMode::Host => "host",
-        NetworkMode::None => "none",
-    };
-    let has = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    let refuse = |what: &str| {
-        Err(ApiError::client(format!(
-            "{what} are not supported when networkMode={mode}"
-        )))
-    };
-    if has(&given.links) {
-        return refuse("Links");
-    }
-    if network == NetworkMode::None && given.port_mappings.as_ref().is_some_and(|p| !p.is_empty()) {
-        return refuse("Port mappings");
-    }
-    if network != NetworkMode::Awsvpc {
-        return Ok(());
-    }
-    let refuse = |what: &str| {
-        Err(ApiError::client(format!(
-            "{what} are not supported on container when networkMode=awsvpc"
-        )))
-    };
-    if has(&given.dns_servers) {
-        return refuse("DNS servers");
-    }
-    if has(&given.dns_search_domains) {
-        return refuse("DNS search domains");
-    }
-    if given
-        .extra_hosts
-        .as_ref()
-        .is_some_and(|hosts| !hosts.is_empty())
-    {
-        return refuse("Extra hosts");
-    }
-    if given.hostname.as_ref().is_some_and(|name| !name.is_empty()) {
-        return Err(ApiError::client(
-            "Hostname is not supported on container when networkMode=awsvpc",
-        ));
-    }
-    Ok(())
 }
 
 fn restart_policy(
@@ -253,14 +198,15 @@ fn restart_policy(
     let enabled = given
         .enabled
         .ok_or_else(|| invalid("'enabled' is required."))?;
+    let (min, max) = RESTART_ATTEMPT_PERIOD_S;
     let period = given
         .restart_attempt_period
         .map(|period| {
-            u32::try_from(period)
-                .ok()
-                .filter(|period| (60..=1800).contains(period))
+            let period = u32::try_from(period).ok();
+            period
+                .filter(|period| (min..=max).contains(period))
                 .ok_or_else(|| {
-                    invalid("'restartAttemptPeriod' must be between 60 and 1800 seconds.")
+                    messages::container::restart_attempt_period(container.as_str(), min, max)
                 })
         })
         .transpose()?;
@@ -276,57 +222,6 @@ fn restart_policy(
         ignored_exit_codes: given.ignored_exit_codes,
         restart_attempt_period_s: period,
     })
-}
-
-pub(super) fn key_values(
-    container: &Name,
-    field: &str,
-    given: Option<Vec<wire::KeyValuePair>>,
-) -> Result<Vec<KeyValue>, ApiError> {
-    given
-        .unwrap_or_default()
-        .into_iter()
-        .map(|pair| {
-            let name = pair.name.unwrap_or_default();
-            let value = pair.value.unwrap_or_default();
-            if name.is_empty() || name.contains('=') {
-                return Err(ApiError::client(format!(
-                    "Container '{container}': a name in '{field}' is empty or contains '='."
-                )));
-            }
-            if name.contains('\0') || value.contains('\0') {
-                return Err(ApiError::client(format!(
-                    "Container '{container}': '{field}' {name:?} contains a NUL character."
-                )));
-            }
-            Ok(KeyValue { name, value })
-        })
-        .collect()
-}
-
-/// Objects of S3, by ARN.
-pub(super) fn environment_files(
-    container: &Name,
-    given: Option<Vec<wire::EnvironmentFile>>,
-) -> Result<Vec<String>, ApiError> {
-    let given = given.unwrap_or_default();
-    if given.len() > ENVIRONMENT_FILES_MAX {
-        return Err(ApiError::client(format!(
-            "Container '{container}' has more than {ENVIRONMENT_FILES_MAX} environment files."
-        )));
-    }
-    let object = |file: wire::EnvironmentFile| {
-        let arn = file.value.unwrap_or_default();
-        let path = arn.strip_prefix("arn:aws:s3:::").unwrap_or("");
-        match path.split_once('/') {
-            Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => Ok(arn),
-            _ => Err(ApiError::client(format!(
-                "Container '{container}': environment file '{}' is not the ARN of an S3 object.",
-                crate::check::quoted(&arn)
-            ))),
-        }
-    };
-    given.into_iter().map(object).collect()
 }
 
 fn mount_points(
@@ -375,46 +270,6 @@ fn sibling(container: &Name, field: &str, given: Option<String>) -> Result<Name,
             given.unwrap_or_default()
         ))
     })
-}
-
-fn secrets(
-    container: &Name,
-    field: &str,
-    given: Option<Vec<wire::Secret>>,
-) -> Result<Vec<Secret>, ApiError> {
-    given
-        .unwrap_or_default()
-        .into_iter()
-        .map(|secret| {
-            let name = secret.name.unwrap_or_default();
-            let value_from = secret.value_from.unwrap_or_default();
-            if name.is_empty() || name.contains(['=', '\0']) || value_from.is_empty() {
-                return Err(ApiError::client(format!(
-                    "Container '{container}': each of '{field}' needs a name without '=' and a \
-                     valueFrom."
-                )));
-            }
-            Ok(Secret { name, value_from })
-        })
-        .collect()
-}
-
-/// A name is either a secret's or a variable's.
-fn check_secret_names(container: &ContainerDefinition) -> Result<(), ApiError> {
-    let variables = container.environment.iter().map(|pair| pair.name.as_str());
-    let mut taken: BTreeSet<&str> = variables.collect();
-    match container
-        .secrets
-        .iter()
-        .find(|secret| !taken.insert(&secret.name))
-    {
-        None => Ok(()),
-        Some(secret) => Err(ApiError::client(format!(
-            "The secret name must be unique and not shared with any new or existing environment \
-             variables set on the container, such as '{}'.",
-            secret.name
-        ))),
-    }
 }
 
 fn depends_on(
@@ -474,10 +329,7 @@ fn ulimits(
             )));
         }
         if hard >= 0 && (soft > hard || soft < 0) {
-            return Err(ApiError::client(format!(
-                "Container '{container}': the soft limit of ulimit '{name}' must not exceed its \
-                 hard limit."
-            )));
+            return Err(messages::container::ulimit_above_hard(&name));
         }
         Ok(Ulimit {
             name,
@@ -492,53 +344,6 @@ fn ulimits(
         .map(Some)
 }
 
-fn log_configuration(
-    container: &Name,
-    given: crate::shapes::log_configuration::LogConfiguration,
-) -> Result<LogConfiguration, ApiError> {
-    use crate::shapes::log_configuration::LogDriver;
-    let driver = match given.log_driver {
-        None => {
-            return Err(ApiError::client(format!(
-                "Container '{container}': logConfiguration requires a logDriver."
-            )));
-        }
-        Some(LogDriver::Other(other)) => {
-            return Err(ApiError::client(format!(
-                "Container '{container}': log driver '{other}' is not one of [json-file, syslog, \
-                 journald, gelf, fluentd, awslogs, splunk, awsfirelens]."
-            )));
-        }
-        Some(driver) => driver.as_str().to_owned(),
-    };
-    if driver == "awslogs" {
-        let has = |option: &str| {
-            given
-                .options
-                .as_ref()
-                .is_some_and(|o| o.contains_key(option))
-        };
-        if !has("awslogs-group") || !has("awslogs-region") {
-            return Err(ApiError::client(
-                "Log driver awslogs requires options: awslogs-region, awslogs-group",
-            ));
-        }
-        if has("awslogs-datetime-format") && has("awslogs-multiline-pattern") {
-            return Err(ApiError::client(format!(
-                "Container '{container}': log driver awslogs takes awslogs-datetime-format or \
-                 awslogs-multiline-pattern, not both."
-            )));
-        }
-    }
-    Ok(LogConfiguration {
-        driver,
-        options: given.options.filter(|options| !options.is_empty()),
-        secret_options: list(given.secret_options)
-            .map(|given| secrets(container, "secretOptions", Some(given)))
-            .transpose()?,
-    })
-}
-
 fn health_check(container: &Name, given: wire::HealthCheck) -> Result<HealthCheck, ApiError> {
     let command = given.command.unwrap_or_default();
     if command.is_empty() {
@@ -546,17 +351,21 @@ fn health_check(container: &Name, given: wire::HealthCheck) -> Result<HealthChec
             "Container '{container}': the health check command must not be empty."
         )));
     }
-    let between = |field: &str, given: Option<i32>, from: u32, to: u32| {
-        given
-            .map(|value| {
-                u32::try_from(value).ok().filter(|v| (from..=to).contains(v)).ok_or_else(|| {
-                    ApiError::client(format!(
-                        "Container '{container}': health check {field} must be between {from} and \
-                         {to}."
-                    ))
-                })
-            })
-            .transpose()
+    let between = |field: &str, given: Option<i32>, min: u32, max: u32| {
+        let Some(value) = given else { return Ok(None) };
+        match u32::try_from(value) {
+            Ok(value) if value > max => Err(messages::container::health_check_above(
+                field,
+                max,
+                container.as_str(),
+            )),
+            Ok(value) if value >= min => Ok(Some(value)),
+            _ => Err(messages::container::health_check_below(
+                field,
+                min,
+                container.as_str(),
+            )),
+        }
     };
     Ok(HealthCheck {
         command,

@@ -2,8 +2,9 @@
 //! every failure is a `ClientException`, as in ECS.
 
 use super::check_definition::{check_containers, check_sizes};
-use super::read_container;
-use super::read_container::{container, text};
+use super::read_container::{Surroundings, container, text};
+use super::read_environment;
+use super::read_role::role;
 use super::read_tags::tags;
 use super::read_volume::volumes;
 use super::requirements::{check_required, compatibilities, requires_attributes};
@@ -11,8 +12,8 @@ use crate::error::ApiError;
 use crate::messages;
 use crate::ops::register_task_definition::RegisterTaskDefinitionRequest;
 use crate::shapes::managed_instances::TrustedExecutionConfiguration;
-use crate::shapes::resource_requirement::InferenceAccelerator;
 use crate::shapes::task_definition as wire;
+use windlass_model::arn::Scope;
 use windlass_model::command::RegisterTaskDefinition;
 use windlass_model::container::{ContainerDefinition, KeyValue};
 use windlass_model::definition::{
@@ -22,11 +23,15 @@ use windlass_model::definition::{
 use windlass_model::id::Name;
 use windlass_model::limits;
 
+/// GiB that a task may have beside its images, at least and at most. Source: ECS API.
+const EPHEMERAL_STORAGE_GIB: (u32, u32) = (21, 200);
+
 /// Decodes and validates a RegisterTaskDefinition. `body_bytes` is the size of the request.
 ///
 /// # Errors
 /// `ClientException` with ECS's words where they are known, else with precise own ones.
 pub fn register_task_definition(
+    scope: &Scope,
     given: RegisterTaskDefinitionRequest,
     body_bytes: usize,
 ) -> Result<RegisterTaskDefinition, ApiError> {
@@ -37,14 +42,23 @@ pub fn register_task_definition(
         ));
     }
     if given.tags.as_ref().is_some_and(Vec::is_empty) {
-        return Err(ApiError::client("Tags can not be empty."));
+        return Err(messages::task_definition::no_tags());
+    }
+    if given
+        .inference_accelerators
+        .as_ref()
+        .is_some_and(|given| !given.is_empty())
+    {
+        return Err(messages::task_definition::unsupported_field(
+            "inferenceAccelerators",
+        ));
     }
     let tags = tags(given.tags.clone())?;
-    let template = template(given)?;
+    let template = template(scope, given)?;
     Ok(RegisterTaskDefinition { template, tags })
 }
 
-fn template(given: RegisterTaskDefinitionRequest) -> Result<Template, ApiError> {
+fn template(scope: &Scope, given: RegisterTaskDefinitionRequest) -> Result<Template, ApiError> {
     let family = family(given.family.as_deref())?;
     let requires_compatibilities = given
         .requires_compatibilities
@@ -53,14 +67,19 @@ fn template(given: RegisterTaskDefinitionRequest) -> Result<Template, ApiError> 
         .map(compatibility)
         .collect::<Result<Vec<_>, _>>()?;
     let network_mode = given.network_mode.as_ref().map(network_mode).transpose()?;
-    let network = network_mode.unwrap_or(NetworkMode::Bridge);
     let cpu = text(given.cpu).as_deref().map(cpu_units).transpose()?;
     let memory = text(given.memory).as_deref().map(memory_mib).transpose()?;
-    let containers = containers(given.container_definitions, network, memory.is_some())?;
+    let within = Surroundings {
+        account: &scope.account,
+        network: network_mode.unwrap_or(NetworkMode::Bridge),
+        task_memory: memory.is_some(),
+        fargate: requires_compatibilities.contains(&Compatibility::Fargate),
+    };
+    let containers = containers(given.container_definitions, &within)?;
     let mut template = Template {
         family,
-        task_role: text(given.task_role_arn),
-        execution_role: text(given.execution_role_arn),
+        task_role: role(scope, given.task_role_arn)?,
+        execution_role: role(scope, given.execution_role_arn)?,
         network_mode,
         containers,
         volumes: volumes(given.volumes)?,
@@ -71,7 +90,7 @@ fn template(given: RegisterTaskDefinitionRequest) -> Result<Template, ApiError> 
         pid_mode: given.pid_mode.as_ref().map(pid_mode).transpose()?,
         ipc_mode: given.ipc_mode.as_ref().map(ipc_mode).transpose()?,
         proxy: given.proxy_configuration.map(proxy).transpose()?,
-        inference_accelerators: inference_accelerators(given.inference_accelerators),
+        inference_accelerators: None,
         ephemeral_storage_gib: given.ephemeral_storage.map(ephemeral_storage).transpose()?,
         runtime_platform: given.runtime_platform.map(runtime_platform),
         enable_fault_injection: given.enable_fault_injection,
@@ -89,33 +108,19 @@ fn template(given: RegisterTaskDefinitionRequest) -> Result<Template, ApiError> 
 
 fn containers(
     given: Option<Vec<crate::shapes::container_definition::ContainerDefinition>>,
-    network: NetworkMode,
-    task_memory: bool,
+    within: &Surroundings,
 ) -> Result<Vec<ContainerDefinition>, ApiError> {
     let given = given.unwrap_or_default();
     if given.is_empty() {
-        return Err(ApiError::client("Container list cannot be empty."));
+        return Err(messages::task_definition::no_containers());
     }
     if given.len() > limits::CONTAINERS_PER_DEFINITION_MAX {
-        return Err(ApiError::client(format!(
-            "Task definition contains too many containers: {}. The maximum is {}.",
-            given.len(),
-            limits::CONTAINERS_PER_DEFINITION_MAX
-        )));
+        return Err(messages::task_definition::too_many_containers());
     }
     given
         .into_iter()
-        .map(|given| container(given, network, task_memory))
+        .map(|given| container(given, within))
         .collect()
-}
-
-fn inference_accelerators(given: Option<Vec<InferenceAccelerator>>) -> Option<Vec<KeyValue>> {
-    let pair = |accelerator: InferenceAccelerator| KeyValue {
-        name: accelerator.device_name.unwrap_or_default(),
-        value: accelerator.device_type.unwrap_or_default(),
-    };
-    let given = given.filter(|accelerators| !accelerators.is_empty())?;
-    Some(given.into_iter().map(pair).collect())
 }
 
 fn runtime_platform(given: wire::RuntimePlatform) -> RuntimePlatform {
@@ -141,10 +146,8 @@ fn trusted_execution(given: TrustedExecutionConfiguration) -> TrustedExecution {
 
 fn family(given: Option<&str>) -> Result<Name, ApiError> {
     match given {
-        None | Some("") => Err(ApiError::client("Family can not be blank.")),
-        Some(text) => {
-            Name::new(text).map_err(|_| ApiError::client("Family contains invalid characters."))
-        }
+        None | Some("") => Err(messages::task_definition::family_blank()),
+        Some(text) => Name::new(text).map_err(|_| messages::task_definition::family_invalid()),
     }
 }
 
@@ -212,13 +215,12 @@ fn proxy(given: wire::ProxyConfiguration) -> Result<ProxyConfiguration, ApiError
 }
 
 pub(super) fn ephemeral_storage(given: wire::EphemeralStorage) -> Result<u32, ApiError> {
-    given
-        .size_in_gib
-        .and_then(|size| u32::try_from(size).ok())
-        .filter(|size| (21..=200).contains(size))
-        .ok_or_else(|| {
-            ApiError::client("The ephemeral storage size must be between 21 and 200 GiB.")
-        })
+    let (min, max) = EPHEMERAL_STORAGE_GIB;
+    match u32::try_from(given.size_in_gib.unwrap_or(0)) {
+        Ok(size) if size > max => Err(messages::task_definition::ephemeral_storage_above(max)),
+        Ok(size) if size >= min => Ok(size),
+        _ => Err(messages::task_definition::ephemeral_storage_below(min)),
+    }
 }
 
 fn placement_constraints(
@@ -236,11 +238,9 @@ fn placement_constraints(
             Some(wire::TaskDefinitionPlacementConstraintType::MemberOf) => {
                 Ok(constraint.expression.unwrap_or_default())
             }
-            other => Err(ApiError::client(format!(
-                "Placement constraint type '{}' is not allowed in a task definition: only \
-                 memberOf is.",
-                other.as_ref().map_or("", |other| other.as_str())
-            ))),
+            other => Err(messages::task_definition::constraint_type(
+                other.as_ref().map_or("", |other| other.as_str()),
+            )),
         })
         .collect()
 }
@@ -289,13 +289,13 @@ fn scaled(number: &str, scale: u64) -> Option<u32> {
     (value % denominator == 0).then(|| u32::try_from(value / denominator).ok())?
 }
 
-/// Checks what [`read_container`] cannot: used by overrides too.
+/// Variables that an override gives.
 pub(super) fn override_environment(
     container: &Name,
     given: Option<Vec<crate::shapes::container_definition::KeyValuePair>>,
 ) -> Result<Option<Vec<KeyValue>>, ApiError> {
     given
-        .map(|given| read_container::key_values(container, "environment", Some(given)))
+        .map(|given| read_environment::key_values(container, "environment", Some(given)))
         .transpose()
 }
 

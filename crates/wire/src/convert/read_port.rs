@@ -2,6 +2,7 @@
 
 use super::read_container::text;
 use crate::error::ApiError;
+use crate::messages;
 use crate::shapes::port;
 use windlass_model::container::PortMapping;
 use windlass_model::definition::NetworkMode;
@@ -39,50 +40,31 @@ fn port_mapping(
     given: port::PortMapping,
     network: NetworkMode,
 ) -> Result<PortMapping, ApiError> {
-    let invalid = |why: String| {
-        ApiError::client(format!(
-            "Invalid port mapping in container '{container}': {why}"
-        ))
-    };
     let port = |field: &str, given: Option<i32>| {
+        let invalid = |_| messages::port::invalid_setting(field, container.as_str());
         given
-            .map(|port| {
-                u16::try_from(port)
-                    .map_err(|_| invalid(format!("'{field}' {port} is not between 0 and 65535.")))
-            })
+            .map(|port| u16::try_from(port).map_err(invalid))
             .transpose()
     };
     let container_port = port("containerPort", given.container_port)?.filter(|port| *port != 0);
     let host_port = port("hostPort", given.host_port)?;
+    let bad = |setting: &str| messages::port::invalid_setting(setting, container.as_str());
     let range = given
         .container_port_range
         .filter(|range| !range.is_empty())
-        .map(|range| {
-            port_range(&range).ok_or_else(|| {
-                invalid(format!("'{range}' is not a range of ports like 8000-8010."))
-            })
-        })
+        .map(|range| port_range(&range).ok_or_else(|| bad("containerPortRange")))
         .transpose()?;
     let host_port = match (container_port, range) {
-        (None, None) => {
-            return Err(invalid(
-                "'containerPort' or 'containerPortRange' is required.".into(),
-            ));
-        }
-        (Some(_), Some(_)) => {
-            return Err(invalid(
-                "specify 'containerPort' or 'containerPortRange', not both.".into(),
-            ));
-        }
+        (None, None) => return Err(bad("containerPort")),
+        (Some(_), Some(_)) => return Err(messages::port::port_and_range(container.as_str())),
         (None, Some(_)) if host_port.is_some_and(|port| port != 0) => {
-            return Err(invalid(
-                "'hostPort' cannot be used with 'containerPortRange'.".into(),
-            ));
+            return Err(messages::port::port_and_range(container.as_str()));
         }
         (None, Some(_)) if network == NetworkMode::Host => {
-            return Err(invalid(
-                "'containerPortRange' is not supported when networkMode=host.".into(),
-            ));
+            return Err(ApiError::client(format!(
+                "Invalid port mapping in container '{container}': 'containerPortRange' is not \
+                 supported when networkMode=host."
+            )));
         }
         (None, Some(_)) => None,
         (Some(port), None) => Some(fixed_host_port(port, host_port, network)?),
@@ -115,10 +97,7 @@ fn fixed_host_port(
     match host_port {
         None | Some(0) => Ok(container_port),
         Some(port) if port == container_port => Ok(port),
-        Some(_) => Err(ApiError::client(format!(
-            "When networkMode={mode}, the host ports and container ports in port mappings must \
-             match."
-        ))),
+        Some(_) => Err(messages::port::ports_differ(mode)),
     }
 }
 

@@ -1,15 +1,18 @@
 //! Tags as callers give them.
 
 use crate::error::ApiError;
+use crate::messages;
+use crate::shape::Text;
 use crate::shapes::tag;
 use std::collections::BTreeMap;
 use windlass_model::limits;
 use windlass_model::tag::Tag;
 
-/// A request's tags; a later one of the same key wins.
+/// A request's tags.
 ///
 /// # Errors
-/// `InvalidParameterException` for keys that are missing, reserved or too long, and for too many.
+/// `InvalidParameterException` for keys that are missing, reserved, too long or given twice, for
+/// characters that no tag has, and for too many.
 pub fn tags(given: Option<Vec<tag::Tag>>) -> Result<Vec<Tag>, ApiError> {
     let mut by_key = BTreeMap::new();
     for given in given.unwrap_or_default() {
@@ -20,6 +23,14 @@ pub fn tags(given: Option<Vec<tag::Tag>>) -> Result<Vec<Tag>, ApiError> {
             return Err(ApiError::invalid_parameter(format!(
                 "The value of tag '{key}' is longer than {} characters.",
                 limits::TAG_VALUE_CHARS_MAX
+            )));
+        }
+        if !(Text::Tag.allows(&key) && Text::Tag.allows(&value)) {
+            return Err(messages::tag::characters_invalid());
+        }
+        if by_key.contains_key(&key) {
+            return Err(ApiError::invalid_parameter(format!(
+                "The tag key '{key}' is given more than once."
             )));
         }
         by_key.insert(key, value);

@@ -1,6 +1,8 @@
 //! Volumes of a task definition: each a name and one kind.
 
+use super::read_container::text;
 use crate::error::ApiError;
+use crate::messages;
 use crate::shapes::setting::Scope;
 use crate::shapes::volume as wire;
 use std::collections::BTreeSet;
@@ -32,10 +34,10 @@ pub(super) fn volumes(given: Option<Vec<wire::Volume>>) -> Result<Vec<Volume>, A
 }
 
 fn volume(given: wire::Volume) -> Result<Volume, ApiError> {
-    let text = given.name.unwrap_or_default();
-    let name = Name::new(&text).map_err(|_| {
+    let given_name = given.name.unwrap_or_default();
+    let name = Name::new(&given_name).map_err(|_| {
         ApiError::client(format!(
-            "Volume name '{text}' is invalid: it has 1 to 255 letters, digits, hyphens and \
+            "Volume name '{given_name}' is invalid: it has 1 to 255 letters, digits, hyphens and \
              underscores."
         ))
     })?;
@@ -44,7 +46,7 @@ fn volume(given: wire::Volume) -> Result<Volume, ApiError> {
         kinds.push(VolumeKind::Docker(docker_volume(&name, docker)?));
     }
     if let Some(efs) = given.efs_volume_configuration {
-        kinds.push(VolumeKind::Efs(efs_volume(&name, efs)?));
+        kinds.push(VolumeKind::Efs(efs_volume(efs)?));
     }
     if let Some(fsx) = given.fsx_windows_file_server_volume_configuration {
         let authorization = fsx.authorization_config.unwrap_or_default();
@@ -117,19 +119,23 @@ fn docker_volume(
     })
 }
 
-fn efs_volume(name: &Name, given: wire::EFSVolumeConfiguration) -> Result<EfsVolume, ApiError> {
+fn efs_volume(given: wire::EFSVolumeConfiguration) -> Result<EfsVolume, ApiError> {
     let authorization = given.authorization_config.unwrap_or_default();
-    let encrypted = given.transit_encryption == Some(wire::EFSTransitEncryption::Enabled);
-    if (authorization.access_point_id.is_some() || authorization.iam.is_some()) && !encrypted {
-        return Err(ApiError::client(format!(
-            "Volume '{name}': an EFS access point or IAM authorization requires transit encryption."
-        )));
+    let access_point_id = text(authorization.access_point_id);
+    let root = text(given.root_directory);
+    if given.transit_encryption != Some(wire::EFSTransitEncryption::Enabled) {
+        if authorization.iam == Some(wire::EFSAuthorizationConfigIAM::Enabled) {
+            return Err(messages::volume::iam_unencrypted());
+        }
+        if access_point_id.is_some() {
+            return Err(messages::volume::access_point_unencrypted());
+        }
+        if given.transit_encryption_port.is_some() {
+            return Err(messages::volume::port_unencrypted());
+        }
     }
-    let root = given.root_directory.filter(|root| !root.is_empty());
-    if authorization.access_point_id.is_some() && root.as_deref().is_some_and(|root| root != "/") {
-        return Err(ApiError::client(format!(
-            "Volume '{name}': with an EFS access point the root directory must be absent or '/'."
-        )));
+    if access_point_id.is_some() && root.as_deref().is_some_and(|root| root != "/") {
+        return Err(messages::volume::access_point_root());
     }
     Ok(EfsVolume {
         file_system_id: given.file_system_id.unwrap_or_default(),
@@ -138,7 +144,7 @@ fn efs_volume(name: &Name, given: wire::EFSVolumeConfiguration) -> Result<EfsVol
             .transit_encryption
             .map(|value| value.as_str().to_owned()),
         transit_encryption_port: given.transit_encryption_port,
-        access_point_id: authorization.access_point_id,
+        access_point_id,
         iam: authorization.iam.map(|value| value.as_str().to_owned()),
     })
 }

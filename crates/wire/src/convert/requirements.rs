@@ -3,7 +3,9 @@
 
 use super::fargate::check_fargate;
 use crate::error::ApiError;
+use crate::messages;
 use std::collections::BTreeSet;
+use windlass_model::arn::Arn;
 use windlass_model::container::ContainerDefinition;
 use windlass_model::definition::{Compatibility, NetworkMode, Template};
 use windlass_model::instance::Attribute;
@@ -15,7 +17,9 @@ pub(super) fn compatibilities(template: &Template) -> Vec<Compatibility> {
     if check_external(template).is_ok() {
         could.push(Compatibility::External);
     }
-    could.push(Compatibility::Ec2);
+    if check_ec2(template).is_ok() {
+        could.push(Compatibility::Ec2);
+    }
     // Their capacity is had by a capacity provider alone, which only who asks for it has.
     let asked = Compatibility::ManagedInstances;
     if template.requires_compatibilities.contains(&asked) {
@@ -29,15 +33,26 @@ pub(super) fn compatibilities(template: &Template) -> Vec<Compatibility> {
 
 /// Whether the definition can run where it asks to.
 pub(super) fn check_required(template: &Template) -> Result<(), ApiError> {
+    // One that asks for nothing has to run somewhere.
+    if template.requires_compatibilities.is_empty() && check_fargate(template).is_err() {
+        check_ec2(template)?;
+    }
     for required in &template.requires_compatibilities {
         match required {
-            Compatibility::Ec2 => {}
+            Compatibility::Ec2 => check_ec2(template)?,
             Compatibility::Fargate => check_fargate(template)?,
             Compatibility::External => check_external(template)?,
             Compatibility::ManagedInstances => check_managed_instances(template)?,
         }
     }
     Ok(())
+}
+
+fn check_ec2(template: &Template) -> Result<(), ApiError> {
+    match template.ephemeral_storage_gib {
+        None => Ok(()),
+        Some(_) => Err(messages::task_definition::ephemeral_storage_on_ec2()),
+    }
 }
 
 /// Source: ECS developer guide, Amazon ECS Anywhere.
@@ -112,7 +127,7 @@ pub(super) fn requires_attributes(template: &Template) -> Vec<Attribute> {
             }
             VolumeKind::Efs(efs) => {
                 need("ecs.capability.efs");
-                if efs.access_point_id.is_some() || efs.iam.is_some() {
+                if efs.access_point_id.is_some() || efs.iam.as_deref() == Some("ENABLED") {
                     need("ecs.capability.efsAuth");
                 }
             }
@@ -235,9 +250,8 @@ fn of_log(container: &ContainerDefinition, role: bool, names: &mut BTreeSet<Stri
 
 /// A secret is kept by Secrets Manager when its ARN says so, else by the parameter store.
 fn keeper(value_from: &str) -> &'static str {
-    if value_from.starts_with("arn:aws:secretsmanager:") {
-        "asm"
-    } else {
-        "ssm"
+    match Arn::parse(value_from) {
+        Some(arn) if arn.service == "secretsmanager" => "asm",
+        _ => "ssm",
     }
 }

@@ -39,3 +39,21 @@ pub fn contains_tasks() -> ApiError {
 pub fn blank() -> ApiError {
     error(ErrorCode::InvalidParameter, "Cluster can not be blank.")
 }
+
+/// The name of a cluster to be made.
+pub fn name_invalid() -> ApiError {
+    ApiError::invalid_parameter("ClusterName must match ^[a-zA-Z0-9\\-_]{1,255}$")
+}
+
+pub fn log_without_override() -> ApiError {
+    ApiError::invalid_parameter(
+        "You must set logging to 'OVERRIDE' when you supply a log configuration.",
+    )
+}
+
+pub fn override_without_log() -> ApiError {
+    ApiError::invalid_parameter(
+        "A CloudWatch log group name or S3 bucket name must be specified when overriding the \
+         default log configuration.",
+    )
+}

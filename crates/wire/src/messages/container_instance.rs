@@ -50,3 +50,7 @@ pub fn status_unknown() -> ApiError {
         "Container instance status should be one of [ACTIVE, DRAINING]",
     )
 }
+
+pub fn too_many_described(max: usize) -> ApiError {
+    ApiError::invalid_parameter(format!("instanceIds can have at most {max} items."))
+}

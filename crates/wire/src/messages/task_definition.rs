@@ -48,10 +48,61 @@ pub fn invalid_setting(setting: &str) -> ApiError {
     )
 }
 
-/// No such pair of cpu and memory on Fargate.
-pub fn no_fargate_configuration() -> ApiError {
-    error(
-        ErrorCode::Client,
-        "No Fargate configuration exists for given values.",
+/// The containers' `cpu` exceeds the task's.
+pub fn cpu_exceeded() -> ApiError {
+    ApiError::client(
+        "The sum of all container 'cpu' values cannot be greater than the value of the task 'cpu'.",
     )
+}
+
+pub fn family_blank() -> ApiError {
+    ApiError::client("Family can not be blank.")
+}
+
+pub fn family_invalid() -> ApiError {
+    ApiError::client("Family contains invalid characters.")
+}
+
+pub fn no_containers() -> ApiError {
+    ApiError::client("Container list cannot be empty.")
+}
+
+pub fn too_many_containers() -> ApiError {
+    ApiError::client("Too many containers.")
+}
+
+pub fn nothing_essential() -> ApiError {
+    ApiError::client("Task definition doesn't have any essential container")
+}
+
+pub fn no_tags() -> ApiError {
+    ApiError::client("Tags can not be empty.")
+}
+
+/// `taskRoleArn` or `executionRoleArn` is neither a role's name nor its ARN.
+pub fn role_invalid() -> ApiError {
+    ApiError::client("Role is not valid")
+}
+
+/// A member that ECS had once.
+pub fn unsupported_field(field: &str) -> ApiError {
+    ApiError::client(format!("Unsupported field '{field}'."))
+}
+
+/// Both in GiB.
+pub fn ephemeral_storage_below(min: u32) -> ApiError {
+    ApiError::client(format!("EphemeralStorage size should be at least {min}"))
+}
+
+pub fn ephemeral_storage_above(max: u32) -> ApiError {
+    ApiError::client(format!("EphemeralStorage size should be at most {max}"))
+}
+
+pub fn ephemeral_storage_on_ec2() -> ApiError {
+    ApiError::client("Tasks using the EC2 launch type do not support EphemeralStorage.")
+}
+
+/// Only `memberOf` is of a task definition.
+pub fn constraint_type(given: &str) -> ApiError {
+    ApiError::client(format!("constraint.type '{given}' is not supported."))
 }
