@@ -368,6 +368,9 @@ impl Worker {
             self.record.assignment.desired = Desired::Stopped;
             self.record.assignment.stop = assignment.stop;
             self.observe(Event::StopWanted);
+            if let Some(within_s) = assignment.stop_within_s {
+                self.observe(Event::StopHurried { within_s });
+            }
         }
     }
 

@@ -81,6 +81,8 @@ pub struct LogQuery {
     pub containers: Vec<String>,
     /// Only the last so many lines of each container.
     pub tail: Option<usize>,
+    /// Only what was written from this time on, which has the form of a record's.
+    pub since: Option<String>,
     /// Goes on with new lines until the task's containers ended.
     pub follow: bool,
 }

@@ -9,6 +9,7 @@ mod nodes;
 mod registries;
 mod run;
 mod status;
+mod stop;
 
 use crate::caller::Caller;
 use crate::door::{Answer, Door, respond};
@@ -109,6 +110,7 @@ pub(crate) async fn answer(
         "RemoveKey" => keys::remove(&call).await,
         "RunTask" => Box::pin(run::run_task(&call)).await,
         "StopEverything" => nodes::stop_everything(&call).await,
+        "StopTask" => stop::task(&call).await,
         _ => Err(messages::request::unknown_operation(&format!(
             "Windlass.{name}"
         ))),

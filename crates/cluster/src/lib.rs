@@ -48,6 +48,7 @@ mod describe_task_definition;
 mod describe_tasks;
 mod find_task;
 mod heartbeat;
+mod hurry_stop;
 mod join_at_start;
 mod list_clusters;
 mod list_container_instances;
@@ -152,5 +153,6 @@ fn decide(draft: &mut Draft, command: &Command, by: &str) -> Result<Answer, Reje
         Command::Unassigned { node, tasks } => Ok(unassigned::decide(draft, *node, tasks)),
         Command::Report(report) => Ok(report::decide(draft, report)),
         Command::StopEverything => Ok(stop_everything::decide(draft)),
+        Command::HurryStop(hurry) => Ok(hurry_stop::decide(draft, hurry)),
     }
 }

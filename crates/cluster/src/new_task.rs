@@ -267,6 +267,7 @@ impl<'a> Plan<'a> {
             tags: self.tags.clone(),
             reported: None,
             restored_at: None,
+            stop_within_s: None,
         }
     }
 }

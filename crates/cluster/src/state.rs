@@ -176,7 +176,7 @@ impl State {
             for port in &spec.reserved.ports {
                 let reserved = node.total.ports.contains(port);
                 if ports.insert(*port, spec.id).is_some() || reserved {
-                    wrong.push(format!("node {} gives {port:?} twice", node.id));
+                    wrong.push(format!("node {} gives port {} twice", node.id, port.port));
                 }
             }
         }

@@ -96,6 +96,7 @@ pub enum Command {
     Report(Box<Report>),
     /// Stops every task: `windlass down`.
     StopEverything,
+    HurryStop(HurryStop),
 }
 
 impl Command {
@@ -222,6 +223,15 @@ pub struct StopTask {
     pub cluster: Name,
     pub task: TaskId,
     pub reason: Option<String>,
+}
+
+/// Less time for what is to stop.
+#[derive(Clone, Debug)]
+pub struct HurryStop {
+    /// All of them when nothing.
+    pub task: Option<TaskId>,
+    /// Seconds from now until what still runs is killed.
+    pub within_s: u32,
 }
 
 #[derive(Clone, Debug)]

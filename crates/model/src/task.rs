@@ -125,6 +125,10 @@ pub struct TaskState {
     /// it since, and forgotten it: one that does not know it must not start it.
     #[n(16)]
     pub restored_at: Option<Millis>,
+    /// Seconds until what still runs is killed, counted by the node from when it learns of it; less
+    /// than the definition gives.
+    #[n(17)]
+    pub stop_within_s: Option<u32>,
 }
 
 /// A container of a task, in the definition's order.

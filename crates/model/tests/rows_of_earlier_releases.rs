@@ -241,6 +241,7 @@ fn task_state() -> TaskState {
         tags: Vec::new(),
         reported: Some(4),
         restored_at: None,
+        stop_within_s: None,
     }
 }
 

@@ -18,6 +18,10 @@ use windlass_model::task::OomEvidence;
 pub enum Event {
     /// The control plane wants the task stopped.
     StopWanted,
+    /// What still runs so many seconds from now is killed.
+    StopHurried {
+        within_s: u32,
+    },
     /// The node ends the task, for a reason of its own.
     StopDecided(Stop),
     SandboxMade,
@@ -87,6 +91,9 @@ pub struct Ended {
 pub fn observe(template: &Template, view: &mut TaskView, event: Event, now: Millis) {
     match event {
         Event::StopWanted => view.stop(None, now),
+        Event::StopHurried { within_s } => {
+            view.kill_by(now.plus_ms(i64::from(within_s) * 1_000));
+        }
         Event::StopDecided(stop) => view.stop(Some(stop), now),
         Event::SandboxMade => made(&mut view.sandbox),
         Event::SandboxFailed(reason) => {

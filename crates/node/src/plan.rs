@@ -292,8 +292,25 @@ fn go_down(
     now: Millis,
     plan: &mut Plan,
 ) {
+    let is_late = match view.kill_due {
+        Some(due) if due > now => {
+            plan.due(due);
+            false
+        }
+        due => due.is_some(),
+    };
     for at in 0..view.containers.len() {
-        if view.containers[at].phase == Phase::Running && dependency::may_stop(edges, view, at) {
+        let container = &mut view.containers[at];
+        if is_late && container.phase == Phase::Running && container.kill_begun.is_none() {
+            // Nobody waits any more for who depends on it.
+            container.stop_begun.get_or_insert(now);
+            container.stop_retry_at = None;
+            container.kill_begun = Some(now);
+            plan.actions.push(Action::KillContainer(at));
+            plan.due(now.plus_ms(STOP_GUARD_MS));
+        } else if view.containers[at].phase == Phase::Running
+            && dependency::may_stop(edges, view, at)
+        {
             container_down(
                 &template.containers[at],
                 &mut view.containers[at],

@@ -39,6 +39,9 @@ pub struct TaskView {
     pub retry_at: Option<Millis>,
     #[n(9)]
     pub notes: Vec<String>,
+    /// When what still runs is killed, where somebody wants it sooner than the definition does.
+    #[n(10)]
+    pub kill_due: Option<Millis>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -182,6 +185,7 @@ impl TaskView {
             removal_failures: 0,
             retry_at: None,
             notes: Vec::new(),
+            kill_due: None,
         }
     }
 
@@ -204,6 +208,11 @@ impl TaskView {
             self.stopping = Some(Stopping { by_node });
         }
         self.execution_stopped_at.get_or_insert(now);
+    }
+
+    /// Ends it by then; of several times the first stays.
+    pub fn kill_by(&mut self, due: Millis) {
+        self.kill_due = Some(self.kill_due.map_or(due, |known| known.min(due)));
     }
 
     pub fn note(&mut self, text: String) {

@@ -88,6 +88,7 @@ fn assignment(view: windlass_cluster::TaskView) -> Assignment {
         stop: view.state.stop.clone(),
         restored: view.state.restored_at.is_some(),
         reported: view.state.reported.unwrap_or(0),
+        stop_within_s: view.state.stop_within_s,
         spec: view.spec,
         definition: view.definition,
     }

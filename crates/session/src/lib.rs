@@ -45,6 +45,9 @@ pub struct Assignment {
     /// Sequence of the newest observation that the control plane has: a node that lost its own
     /// count goes on from here, or its reports would be taken for old ones.
     pub reported: u64,
+    /// Seconds until what still runs is killed, once `desired` is STOPPED; counted from when the node
+    /// first learns of it.
+    pub stop_within_s: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -134,13 +137,14 @@ impl<C> Encode<C> for Assignment {
         e: &mut minicbor::Encoder<W>,
         ctx: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        e.array(6)?;
+        e.array(7)?;
         self.spec.as_ref().encode(e, ctx)?;
         self.definition.as_ref().encode(e, ctx)?;
         self.desired.encode(e, ctx)?;
         self.stop.encode(e, ctx)?;
         self.restored.encode(e, ctx)?;
-        self.reported.encode(e, ctx)
+        self.reported.encode(e, ctx)?;
+        self.stop_within_s.encode(e, ctx)
     }
 }
 
@@ -157,9 +161,10 @@ impl<'b, C> Decode<'b, C> for Assignment {
             definition: Arc::new(TaskDefinition::decode(d, ctx)?),
             desired: Desired::decode(d, ctx)?,
             stop: Option::decode(d, ctx)?,
-            // Release 0.1.0 had neither of these.
+            // Release 0.1.0 had none of these.
             restored: false,
             reported: 0,
+            stop_within_s: None,
         };
         let members = members.unwrap_or(4);
         if members > 4 {
@@ -168,8 +173,11 @@ impl<'b, C> Decode<'b, C> for Assignment {
         if members > 5 {
             assignment.reported = u64::decode(d, ctx)?;
         }
+        if members > 6 {
+            assignment.stop_within_s = Option::decode(d, ctx)?;
+        }
         // Members a later release added.
-        for _ in 6..members {
+        for _ in 7..members {
             d.skip()?;
         }
         Ok(assignment)

@@ -95,6 +95,7 @@ fn assignment() -> Assignment {
         stop: Some(stop()),
         restored: false,
         reported: 0,
+        stop_within_s: None,
     }
 }
 

@@ -62,6 +62,7 @@ pub(crate) fn assignment(number: u128, mode: NetworkMode, text: &str) -> Assignm
         stop: None,
         restored: false,
         reported: 0,
+        stop_within_s: None,
     }
 }
 

@@ -20,6 +20,7 @@ struct GetLogs {
     #[serde(default)]
     containers: Vec<String>,
     tail: Option<usize>,
+    since: Option<String>,
     #[serde(default)]
     follow: bool,
 }
@@ -29,10 +30,16 @@ pub(super) async fn get(call: &Call<'_>) -> Result<Answer, ApiError> {
     let task: TaskId = request.task.parse().map_err(|err| {
         ApiError::invalid_parameter(format!("{err}. FindTask gives the id of a prefix."))
     })?;
+    if let Some(since) = request.since.as_deref().filter(|it| !is_record_time(it)) {
+        return Err(ApiError::invalid_parameter(format!(
+            "since is a time like 2026-01-01T00:00:00.000000000Z, not {since}."
+        )));
+    }
     let query = LogQuery {
         task,
         containers: request.containers,
         tail: request.tail,
+        since: request.since,
         follow: request.follow,
     };
     let lines = call
@@ -47,6 +54,16 @@ pub(super) async fn get(call: &Call<'_>) -> Result<Answer, ApiError> {
         "application/x-ndjson",
         BodyExt::boxed(StreamBody::new(frames)),
     ))
+}
+
+/// Whether it has the form of a record's time, so that they compare as text.
+fn is_record_time(text: &str) -> bool {
+    let form = b"0000-00-00T00:00:00.000000000Z";
+    let fits = |(c, form): (u8, &u8)| match form {
+        b'0' => c.is_ascii_digit(),
+        form => c == *form,
+    };
+    text.len() == form.len() && text.bytes().zip(form).all(fits)
 }
 
 type Piece = std::io::Result<Frame<Bytes>>;

@@ -3,7 +3,7 @@
 use crate::core::{Core, seen};
 use crate::nouns::{self, fargate, name, run, subnets, template};
 use windlass_cluster::{Answer, Effect, Reject, next_due, take};
-use windlass_model::command::{Command, ListTasks, Page, Report, Request, StopTask};
+use windlass_model::command::{Command, HurryStop, ListTasks, Page, Report, Request, StopTask};
 use windlass_model::history::Event;
 use windlass_model::id::{BootId, NodeId, TaskId};
 use windlass_model::limits::{STOPPED_TASK_KEPT_MS, STOPPED_TASKS_KEPT_MAX};
@@ -584,6 +584,18 @@ fn what_concerns_every_task_goes_in_bounded_steps() {
     run_all(&mut core);
     assert_eq!(steps(&mut core, Command::StopEverything), 4);
     assert_eq!(steps(&mut core, Command::StopEverything), 1);
+    let hurry = |task, within_s| Command::HurryStop(HurryStop { task, within_s });
+    assert_eq!(steps(&mut core, hurry(None, 9)), 4);
+    assert_eq!(steps(&mut core, hurry(None, 9)), 1);
+    let all = || core.state.tasks.values();
+    assert!(all().all(|task| task.stop_within_s == Some(9)));
+    // The shortest time counts, and one that runs on is left alone.
+    let id = *core.state.tasks.keys().next().unwrap();
+    assert_eq!(core.ok(hurry(Some(id), 20)).effects, []);
+    assert_eq!(core.ok(hurry(Some(id), 0)).effects.len(), 1);
+    assert_eq!(core.state.tasks[&id].stop_within_s, Some(0));
+    let runs = core.run(run("default", "t", 1))[0].spec.id;
+    assert_eq!(core.ok(hurry(Some(runs), 0)).effects, []);
 
     let mut core = Core::with_nodes(1);
     run_all(&mut core);

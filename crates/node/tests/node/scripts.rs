@@ -12,7 +12,7 @@ use windlass_node::view::TaskView;
 /// Plays `script` and answers one line a step: the status and what was handed out. Images are
 /// local, sandbox and networks are made at once, so only what a step is about is shown. Steps:
 /// `up` · `ok NAME` (started) · `fail NAME` · `exit NAME CODE` · `oom NAME` · `healthy NAME` ·
-/// `sick NAME` · `wait SECONDS` · `stop` · `removed` · `died`.
+/// `sick NAME` · `wait SECONDS` · `stop` · `hurry SECONDS` · `removed` · `died`.
 fn play(template: &Template, script: &str) -> String {
     let mut player = Player {
         template,
@@ -69,6 +69,9 @@ impl Player<'_> {
             }),
             "wait" => self.now = self.now.plus_ms(name.parse::<i64>().unwrap() * 1_000),
             "stop" => self.tell(Event::StopWanted),
+            "hurry" => self.tell(Event::StopHurried {
+                within_s: name.parse().unwrap(),
+            }),
             "removed" => self.tell(Event::SandboxRemoved),
             "died" => self.tell(Event::SandboxDied),
             other => panic!("unknown step {other}"),
@@ -273,6 +276,37 @@ fn a_restart_is_invisible_and_stops_at_a_short_run() {
          ok web: RUNNING
          wait 59: RUNNING
          exit web 1: STOPPING remove",
+    );
+}
+
+#[test]
+fn a_hurried_stop_kills_all_at_once() {
+    check(
+        NetworkMode::Host,
+        "db! stop_timeout=100\nweb! after=db:START stop_timeout=100",
+        "up / ok db / ok web / stop / hurry 5 / wait 4 / hurry 9 / wait 1 / exit db 137 / exit web 137",
+        "up: PENDING start(db)
+         ok db: PENDING start(web)
+         ok web: RUNNING
+         stop: STOPPING stop(web)
+         hurry 5: STOPPING
+         wait 4: STOPPING
+         hurry 9: STOPPING
+         wait 1: STOPPING kill(db) kill(web)
+         exit db 137: STOPPING
+         exit web 137: STOPPING remove",
+    );
+    check(
+        NetworkMode::Host,
+        "web! stop_timeout=100",
+        "up / ok web / stop / wait 50 / hurry 0 / wait 10 / exit web 137",
+        "up: PENDING start(web)
+         ok web: RUNNING
+         stop: STOPPING stop(web)
+         wait 50: STOPPING
+         hurry 0: STOPPING kill(web)
+         wait 10: STOPPING kill(web)
+         exit web 137: STOPPING remove",
     );
 }
 

@@ -39,6 +39,7 @@ pub(super) fn start(
         task: query.task,
         container,
         tail: query.tail,
+        since: query.since.clone(),
         follow: query.follow,
         reader: None,
         is_read: false,
@@ -161,6 +162,8 @@ struct Source {
     task: TaskId,
     container: Name,
     tail: Option<usize>,
+    /// What is older is left out.
+    since: Option<String>,
     follow: bool,
     /// None while the container has not started.
     reader: Option<Reader>,
@@ -194,9 +197,26 @@ impl Source {
             }
         }
         if let Some(reader) = &mut self.reader {
-            self.records = reader.read()?.into();
+            self.records = read_since(reader, self.since.as_deref())?;
         }
         self.is_read = self.records.is_empty();
         Ok(())
+    }
+}
+
+/// The next records of that time or later; none at the end of what is there.
+fn read_since(
+    reader: &mut Reader,
+    since: Option<&str>,
+) -> Result<VecDeque<LogRecord>, windlass_agent::logs::Error> {
+    loop {
+        let mut records: VecDeque<LogRecord> = reader.read()?.into();
+        let is_end = records.is_empty();
+        if let Some(since) = since {
+            records.retain(|record| record.time.as_str() >= since);
+        }
+        if is_end || !records.is_empty() {
+            return Ok(records);
+        }
     }
 }
