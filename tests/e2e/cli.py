@@ -1,8 +1,10 @@
 """The client verbs of the executable, called as users do."""
 
+import contextlib
 import json
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 
@@ -91,3 +93,62 @@ class Cli:
         family = family or unique("cli")
         content = {"family": family, "containerDefinitions": list(containers)} | members
         return self.file(f"{family}.json", content), family
+
+
+@contextlib.contextmanager
+def terminal(command, environment, columns=80, rows=24):
+    """Runs a command on a terminal of its own: yields what gives the text that it shows now."""
+    name = unique("terminal")
+    tmux = ["tmux", "-L", name, "-f", "/dev/null"]
+    size = ["-x", str(columns), "-y", str(rows)]
+    words = " ".join(shlex.quote(str(word)) for word in command)
+    kept = {n: v for n, v in environment.items() if n != "TMUX"} | {"TERM": "xterm-256color"}
+
+    def run(*words):
+        done = subprocess.run([*tmux, *words], env=kept, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("new-session", "-d", *size, f"{words}; echo \"<ended with $?>\"; sleep 600")
+    show = Terminal(run)
+    try:
+        yield show
+    finally:
+        subprocess.run([*tmux, "kill-server"], env=kept, capture_output=True)
+
+
+class Terminal:
+    def __init__(self, run):
+        self._run = run
+
+    def __call__(self, colours=False):
+        """The text of the screen."""
+        return self._run("capture-pane", "-p", *(["-e"] if colours else []))
+
+    def keys(self, *keys):
+        self._run("send-keys", *keys)
+
+    def close(self):
+        """As the window's button does."""
+        self._run("kill-session")
+
+
+def end_of(process, code, seconds=40):
+    """What a process that was begun has said since, once it has ended with `code`."""
+    out, err = process.communicate(timeout=seconds)
+    assert process.returncode == code, (process.returncode, out, err)
+    return out.decode(), err.decode()
+
+
+def waits_of(process):
+    """How often the process has waited for something."""
+    status = open(f"/proc/{process.pid}/status").read()
+    return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status, re.M)[1])
+
+
+def line_of(stream, word):
+    """The next line that has the word; what comes before is left out."""
+    while line := stream.readline().decode():
+        if word in line:
+            return line
+    raise AssertionError(f"no line with {word!r}")

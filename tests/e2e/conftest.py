@@ -12,7 +12,17 @@ import tempfile
 import pytest
 from botocore.exceptions import ClientError
 from cli import Cli
-from windlass import IMAGES, Installation, Lease, Tasks, port_is_free, unique, wait_until
+from windlass import (
+    FOREVER,
+    IMAGES,
+    Installation,
+    Lease,
+    Tasks,
+    busybox,
+    port_is_free,
+    unique,
+    wait_until,
+)
 
 
 @pytest.fixture(scope="session")
@@ -107,3 +117,19 @@ def refused(ecs):
         return answer["Error"]["Code"], answer["Error"]["Message"]
 
     return call
+
+
+@pytest.fixture
+def web(cli, tasks, host_port):
+    """A task that serves, with a health check: its id."""
+    check = {"command": ["CMD-SHELL", "true"], "interval": 5, "retries": 1}
+    serve = "mkdir /w; echo served > /w/index.html; echo ready; exec httpd -f -p 80 -h /w"
+    ports = [{"containerPort": 80, "hostPort": host_port}]
+    task = tasks.start(
+        busybox(serve, name="web", portMappings=ports, healthCheck=check),
+        busybox(f"echo beside; {FOREVER}", name="side", memory=8, essential=False),
+    )
+    tasks.running(task)
+    wait_until(lambda: tasks.describe(task)["healthStatus"] == "HEALTHY", "HEALTHY")
+    wait_until(lambda: len(cli("logs", task).splitlines()) == 2, "its words")
+    return task.rsplit("/", 1)[-1]

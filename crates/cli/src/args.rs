@@ -1,5 +1,6 @@
 //! The command line: every verb, also those that the executable does itself.
 
+mod foreign;
 mod pull;
 mod up;
 
@@ -15,6 +16,7 @@ use crate::commands::images::ImagesArgs;
 use crate::commands::keys::KeysArgs;
 use crate::commands::login::{LoginArgs, LogoutArgs};
 use crate::commands::logs::LogsArgs;
+use crate::commands::ls::LsArgs;
 use crate::commands::nodes::NodesArgs;
 use crate::commands::ps::PsArgs;
 use crate::commands::register::RegisterArgs;
@@ -47,7 +49,7 @@ Exit codes: 0 done, 1 failed, 2 could not place or timed out, 3 not found, 4 den
 
 /// Amazon ECS on machines you own.
 #[derive(Debug, Parser)]
-#[command(name = "windlass", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(name = "windlass", version, after_help = EXAMPLES)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub struct Args {
     /// Folder of an installation's state, by which the server is found too. Clients without it go
@@ -74,6 +76,7 @@ pub enum Verb {
     Run(Box<RunArgs>),
     Register(RegisterArgs),
     Ps(PsArgs),
+    Ls(LsArgs),
     Logs(LogsArgs),
     Stop(StopArgs),
     Wait(WaitArgs),
@@ -108,7 +111,8 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args, u8> {
 }
 
 fn read(words: impl IntoIterator<Item = OsString>) -> Result<Args, clap::Error> {
-    let matches = command().try_get_matches_from(words)?;
+    let matches = command().try_get_matches_from(words);
+    let matches = matches.map_err(foreign::with_suggestion)?;
     Args::from_arg_matches(&matches)
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod images;
 pub(crate) mod keys;
 pub(crate) mod login;
 pub(crate) mod logs;
+pub(crate) mod ls;
 pub(crate) mod nodes;
 pub(crate) mod ps;
 pub(crate) mod register;
@@ -79,6 +80,7 @@ async fn dispatch(verb: Verb, context: &mut Context<'_>) -> Result<u8, Failure> 
         Verb::Env(args) => env::run(args, context).await,
         Verb::Register(args) => register::run(args, context).await,
         Verb::Ps(args) => ps::run(args, context).await,
+        Verb::Ls(args) => ls::run(args, context).await,
         Verb::Logs(args) => logs::run(args, context).await,
         Verb::Stop(args) => stop::run(args, context).await,
         Verb::Wait(args) => wait::run(args, context).await,

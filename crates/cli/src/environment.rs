@@ -12,7 +12,10 @@ pub struct Environment {
     /// The working directory; relative paths are left to the system when it is unknown.
     pub directory: Option<PathBuf>,
     pub stdout_is_terminal: bool,
+    /// Columns of the terminal that is stdout.
+    pub stdout_columns: Option<usize>,
     pub stderr_is_terminal: bool,
+    pub stdin_is_terminal: bool,
 }
 
 impl Environment {

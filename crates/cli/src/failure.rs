@@ -85,6 +85,12 @@ impl Failure {
         }
     }
 
+    /// Whether the terminal that output goes to is gone.
+    pub(crate) fn is_hangup(&self) -> bool {
+        // What Linux answers when the other end of a terminal is closed: EIO.
+        matches!(self, Failure::Output(err) if err.raw_os_error() == Some(IO_ERROR))
+    }
+
     /// Whether the server is gone, and may come back.
     pub(crate) fn is_gone(&self) -> bool {
         match self {
@@ -99,6 +105,9 @@ impl Failure {
         |err| Failure::File { what, err }
     }
 }
+
+/// EIO. Source: errno(3), the same on every architecture of Linux.
+const IO_ERROR: i32 = 5;
 
 /// Exit code of a wrong command line. Source: sysexits.h, EX_USAGE.
 pub const USAGE: u8 = 64;

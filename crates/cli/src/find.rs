@@ -27,10 +27,20 @@ pub fn find_server(data: Option<&Path>, environment: &Environment) -> Result<Cli
     if let Some(data) = data {
         return in_folder(data);
     }
-    if let Some(client) = in_variables(environment)? {
-        return Ok(client);
-    }
     let data = Path::new(DATA_DEFAULT);
+    match in_variables(environment) {
+        Ok(Some(client)) => return Ok(client),
+        Ok(None) => {}
+        // `env --beside-aws` names the server and leaves the keys to profiles, which are not read
+        // here: the folder of the same server has some.
+        Err(failure) => {
+            let named = endpoint(environment);
+            let same = in_folder(data)
+                .ok()
+                .filter(|it| named == Some(it.url.as_str()));
+            return same.ok_or(failure);
+        }
+    }
     if data.join("installation.json").exists() || data.join("endpoint").exists() {
         return in_folder(data);
     }
@@ -127,10 +137,15 @@ fn read<T: DeserializeOwned>(data: &Path, name: &str) -> Result<Option<T>, Failu
     }
 }
 
-/// The server that the variables name; nothing when no endpoint is set.
-fn in_variables(environment: &Environment) -> Result<Option<Client>, Failure> {
+fn endpoint(environment: &Environment) -> Option<&str> {
     let var = |name| environment.var(name);
-    let Some(url) = var("AWS_ENDPOINT_URL_ECS").or_else(|| var("AWS_ENDPOINT_URL")) else {
+    var("AWS_ENDPOINT_URL_ECS").or_else(|| var("AWS_ENDPOINT_URL"))
+}
+
+/// The server that the variables name; nothing when no endpoint is set.
+pub(crate) fn in_variables(environment: &Environment) -> Result<Option<Client>, Failure> {
+    let var = |name| environment.var(name);
+    let Some(url) = endpoint(environment) else {
         return Ok(None);
     };
     let (Some(id), Some(secret)) = (var("AWS_ACCESS_KEY_ID"), var("AWS_SECRET_ACCESS_KEY")) else {

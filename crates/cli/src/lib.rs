@@ -23,6 +23,7 @@ pub mod environment;
 mod escape;
 pub mod failure;
 pub mod find;
+mod interrupts;
 mod limits;
 mod link;
 mod output;
@@ -30,6 +31,7 @@ mod progress;
 mod sign;
 mod table;
 mod task;
+mod task_list;
 mod words;
 
 pub use args::{Args, DATA_DEFAULT, LISTEN_DEFAULT, Verb, parse};

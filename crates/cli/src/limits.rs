@@ -42,3 +42,15 @@ pub(crate) const PAGES_MAX: usize = 10_000;
 pub(crate) const PIECE_BYTES: usize = 256 << 10;
 /// Digits of a short task id, more where tasks shown together need them.
 pub(crate) const SHORT_ID: usize = 8;
+/// Characters of a family. Source: ECS API.
+pub(crate) const FAMILY_CHARS_MAX: usize = 255;
+/// Tasks that are listed where a name means several.
+pub(crate) const CANDIDATES_MAX: usize = 10;
+/// Time between two looks of `ps --watch`.
+pub(crate) const WATCH_PAUSE: Duration = Duration::from_secs(1);
+/// The pause in times of what a look took, where that is longer.
+pub(crate) const WATCH_SHARE: u32 = 10;
+/// Bytes of a configuration file of the AWS tools.
+pub(crate) const AWS_FILE_BYTES_MAX: u64 = 4 << 20;
+/// Characters of a profile's name.
+pub(crate) const PROFILE_CHARS_MAX: usize = 128;

@@ -3,6 +3,7 @@
 use crate::environment::Environment;
 use crate::escape;
 use crate::failure::Failure;
+use crate::table::Table;
 use clap::ValueEnum;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -39,7 +40,12 @@ pub(crate) struct Output {
     err: Box<dyn Write>,
     pub(crate) out_is_terminal: bool,
     pub(crate) err_is_terminal: bool,
+    /// A terminal on which a line can be drawn anew.
+    pub(crate) err_is_smart: bool,
     pub(crate) colour: bool,
+    err_colour: bool,
+    /// Columns that a table may take; a pipe takes any number.
+    columns: Option<usize>,
 }
 
 impl Output {
@@ -48,10 +54,20 @@ impl Output {
             out: Box::new(io::stdout()),
             err: Box::new(io::stderr()),
             out_is_terminal: environment.stdout_is_terminal,
-            err_is_terminal: environment.stderr_is_terminal
-                && environment.var("TERM") != Some("dumb"),
-            colour: colour(environment),
+            err_is_terminal: environment.stderr_is_terminal,
+            err_is_smart: environment.stderr_is_terminal && environment.var("TERM") != Some("dumb"),
+            colour: colour(environment, environment.stdout_is_terminal),
+            err_colour: colour(environment, environment.stderr_is_terminal),
+            columns: environment
+                .stdout_columns
+                .filter(|_| environment.stdout_is_terminal),
         }
+    }
+
+    /// From here on nothing is shown: who would read it is gone.
+    pub(crate) fn mute(&mut self) {
+        self.out = Box::new(io::sink());
+        self.err = Box::new(io::sink());
     }
 
     /// A line of data.
@@ -77,6 +93,11 @@ impl Output {
         lines.iter().try_for_each(|line| self.line(line))
     }
 
+    /// A table's lines, which fit a terminal and are whole in a pipe.
+    pub(crate) fn table(&self, table: &Table) -> Vec<String> {
+        table.render_within(self.colour, self.columns)
+    }
+
     pub(crate) fn json(&mut self, value: &Value) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value)
             .map_err(|err| Failure::Failed(format!("render JSON: {err}")))?;
@@ -95,18 +116,23 @@ impl Output {
         }
     }
 
-    /// Text that others wrote: harmless on a terminal, as it is in a pipe.
-    pub(crate) fn foreign<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        match self.out_is_terminal {
-            true => escape::line(text),
+    /// A line that a container wrote, for the stream that it goes to: on a terminal only its colours
+    /// pass, in a pipe everything.
+    pub(crate) fn logged<'t>(&self, text: &'t str, to_error: bool) -> Cow<'t, str> {
+        let (is_terminal, colour) = match to_error {
+            true => (self.err_is_terminal, self.err_colour),
+            false => (self.out_is_terminal, self.colour),
+        };
+        match is_terminal {
+            true => escape::logged(text, colour),
             false => Cow::Borrowed(text),
         }
     }
 }
 
-/// Whether stdout is coloured. `NO_COLOR` wins (no-color.org), then `CLICOLOR_FORCE`
+/// Whether a stream is coloured. `NO_COLOR` wins (no-color.org), then `CLICOLOR_FORCE`
 /// (bixense.com/clicolors).
-fn colour(environment: &Environment) -> bool {
+fn colour(environment: &Environment, is_terminal: bool) -> bool {
     if environment.var("NO_COLOR").is_some() {
         return false;
     }
@@ -116,7 +142,7 @@ fn colour(environment: &Environment) -> bool {
     {
         return true;
     }
-    environment.stdout_is_terminal && environment.var("TERM") != Some("dumb")
+    is_terminal && environment.var("TERM") != Some("dumb")
 }
 
 /// The API's times, seconds since the epoch in members that end with `At`, as RFC 3339.
@@ -159,10 +185,9 @@ mod tests {
                 .collect();
             let environment = Environment {
                 vars,
-                stdout_is_terminal: terminal,
                 ..Environment::default()
             };
-            assert_eq!(colour(&environment), expected, "{environment:?}");
+            assert_eq!(colour(&environment, terminal), expected, "{environment:?}");
         }
     }
 

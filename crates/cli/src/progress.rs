@@ -49,7 +49,7 @@ impl Progress {
         bar.set_message(label.to_owned());
         Progress {
             bar,
-            terminal: output.err_is_terminal,
+            terminal: output.err_is_smart,
         }
     }
 

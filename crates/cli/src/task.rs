@@ -1,8 +1,9 @@
 //! Tasks as clients ask for and show them.
 
 use crate::client::Client;
-use crate::failure::Failure;
+use crate::failure::{Failure, USAGE};
 use crate::limits;
+use crate::task_list;
 use crate::words::last_part;
 use serde::Deserialize;
 use serde_json::json;
@@ -10,8 +11,34 @@ use windlass_wire::shapes::task::Task;
 use windlass_wire::shapes::task_definition::TaskDefinition;
 use windlass_wire::{Timestamp, ops};
 
-/// The task that an ARN, an id or a unique prefix of one names.
+/// The task that an ARN, an id or a unique beginning of one names; or a family, a
+/// `family:revision`, a group or a service, where one task has it.
+///
+/// # Errors
+/// When there is none, or several: then the failure lists them.
 pub(crate) async fn find(client: &Client, name: &str) -> Result<Task, Failure> {
+    let failure = match by_id(client, name).await {
+        Ok(task) => return Ok(task),
+        Err(failure) => failure,
+    };
+    // Not found, or the begin of several ids.
+    if !matches!(failure.exit_code(), 3 | USAGE) {
+        return Err(failure);
+    }
+    let found = task_list::named(client, name).await?;
+    let is_digits = name.bytes().all(|digit| digit.is_ascii_hexdigit());
+    match task_list::only(name, found)? {
+        Some(task) => Ok(task),
+        None if is_digits || name.contains('/') => Err(failure),
+        None => Err(Failure::NotFound(format!(
+            "no task is called {name}: neither an id begins so, nor is it the family or group of a \
+             task; `windlass ps -a` lists them"
+        ))),
+    }
+}
+
+/// The task that an ARN, an id or a unique beginning of one names.
+pub(crate) async fn by_id(client: &Client, name: &str) -> Result<Task, Failure> {
     #[derive(Deserialize)]
     struct Found {
         task: Task,

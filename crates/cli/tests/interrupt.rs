@@ -15,11 +15,14 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use windlass_cli::{Environment, parse, run};
 
-/// One task, which runs until it is asked to stop, unless it is stubborn.
+/// One task, which runs until it is asked to stop; a stubborn one until it is killed, and an immortal
+/// one for ever.
 #[derive(Default)]
 struct World {
     stubborn: bool,
+    immortal: bool,
     stop_asked: AtomicBool,
+    killed: AtomicBool,
     stopped: Notify,
 }
 
@@ -33,11 +36,13 @@ async fn answer(
         .to_str()
         .unwrap()
         .to_owned();
-    let ended = world.stop_asked.load(Ordering::SeqCst) && !world.stubborn;
+    let killed = world.killed.load(Ordering::SeqCst) && !world.immortal;
+    let ended = killed || world.stop_asked.load(Ordering::SeqCst) && !world.stubborn;
+    let code = if killed { 137 } else { 143 };
     let status = if ended { "STOPPED" } else { "RUNNING" };
     let task = json!({
         "taskArn": "arn:task/default/3f2a00000000000000000000000000aa", "lastStatus": status,
-        "containers": [{ "name": "app", "lastStatus": status, "exitCode": ended.then_some(143) }],
+        "containers": [{ "name": "app", "lastStatus": status, "exitCode": ended.then_some(code) }],
     });
     let answer: Value = match target.rsplit('.').next().unwrap() {
         "DescribeTaskDefinition" => json!({ "taskDefinition": {
@@ -47,6 +52,14 @@ async fn answer(
         "FindTask" => json!({ "task": task }),
         "DescribeHistory" => json!({ "subject": "", "entries": [] }),
         "GetLogs" => return Ok(Response::new(logs(world))),
+        "StopTask" if target.starts_with("Windlass.") => {
+            world.killed.store(true, Ordering::SeqCst);
+            match world.immortal {
+                true => interrupt(),
+                false => world.stopped.notify_one(),
+            }
+            json!({ "task": task })
+        }
         "StopTask" => {
             if world.stop_asked.swap(true, Ordering::SeqCst) {
                 panic!("a second stop was asked for");
@@ -124,11 +137,16 @@ async fn code_with(world: World) -> u8 {
 }
 
 #[tokio::test]
-async fn the_first_interrupt_stops_and_the_second_leaves() {
+async fn the_first_interrupt_stops_the_second_kills_and_the_third_leaves() {
     assert_eq!(code_with(World::default()).await, 143);
-    let stubborn = World {
+    let stubborn = || World {
         stubborn: true,
         ..World::default()
     };
-    assert_eq!(code_with(stubborn).await, 130);
+    assert_eq!(code_with(stubborn()).await, 137);
+    let immortal = World {
+        immortal: true,
+        ..stubborn()
+    };
+    assert_eq!(code_with(immortal).await, 130);
 }

@@ -135,6 +135,7 @@ fn ended(operation: &str, _: &[u8]) -> (u16, String) {
         }
         "LoadImage" => json!({ "images": [{ "name": "web:1", "digest": "sha256:00" }] }),
         "ListImages" => json!({ "images": [] }),
+        "ListClusters" => json!({ "clusterArns": [] }),
         _ => return refusal("UnknownOperationException", operation),
     };
     (200, answer.to_string())

@@ -32,7 +32,7 @@ use windlass_store::{Snapshot, Store};
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    #[error("rejected: {0:?}")]
+    #[error("{0}")]
     Rejected(Reject),
     /// The inbox is full: try again.
     #[error("too many requests wait: try again")]

@@ -8,25 +8,41 @@ use crate::plane::{Choices, Plane};
 use crate::served::end_server;
 use crate::traces::{self, remove_traces};
 use anyhow::{Result, bail};
+use std::path::Path;
 use std::time::{Duration, Instant};
-use windlass_model::command::Command;
+use windlass_model::command::{Command, HurryStop};
 
 /// How long tasks may take: the longest stop timeout there is by default, and some.
 const TASKS_TIMEOUT: Duration = Duration::from_secs(150);
 const POLL: Duration = Duration::from_millis(50);
 
-pub(crate) async fn run(choices: Choices) -> Result<()> {
+/// What may be said of a stop.
+pub(crate) struct Options {
+    pub(crate) choices: Choices,
+    /// After how many seconds what still runs is killed, where its definition gives more.
+    pub(crate) timeout_s: Option<u32>,
+    /// The server that the AWS_* variables name, where no folder was named.
+    pub(crate) endpoint: Option<String>,
+}
+
+pub(crate) async fn run(options: Options) -> Result<()> {
+    let choices = options.choices;
     let data = choices.data.clone();
     let Some(installation) = Installation::find(&data)? else {
         bail!("{} holds no Windlass: nothing to stop", data.display());
     };
-    if !rustix::process::geteuid().is_root() {
-        bail!("not root: what runs here is root's; run it with sudo");
+    if let Some(other) = options.endpoint.filter(|url| is_elsewhere(&data, url)) {
+        bail!(
+            "the AWS_* variables of this shell name the server {other}, which is not that of {}: say \
+             which one to end, by --data",
+            data.display()
+        );
     }
+    eprintln!("ending the installation of {}", data.display());
     end_server(&data).await?;
     Endpoint::remove(&data);
     match Plane::open(&installation, &choices).await {
-        Ok(plane) => orderly(plane, &installation).await?,
+        Ok(plane) => orderly(plane, &installation, options.timeout_s).await?,
         // Whoever came meanwhile is not to lose its tasks to this.
         Err(err) if is_in_use(&err) => {
             return Err(err.context("a server was started meanwhile: run `down` again"));
@@ -44,6 +60,16 @@ pub(crate) async fn run(choices: Choices) -> Result<()> {
     Ok(())
 }
 
+/// Whether a server that is named is another than the folder's. One that does not run is not named.
+fn is_elsewhere(data: &Path, url: &str) -> bool {
+    let plain = |url: &str| {
+        let url = url.trim_end_matches('/');
+        url.replacen("//localhost:", "//127.0.0.1:", 1)
+    };
+    let own = Endpoint::find(data).ok().flatten();
+    own.is_some_and(|own| plain(&own.url) != plain(url))
+}
+
 fn is_in_use(err: &anyhow::Error) -> bool {
     err.chain().any(|cause| {
         let store = cause.downcast_ref::<windlass_store::Error>();
@@ -54,16 +80,23 @@ fn is_in_use(err: &anyhow::Error) -> bool {
 }
 
 /// Stops the tasks as their definitions say, for as long as that may take, then removes what is left.
-async fn orderly(plane: Plane, installation: &Installation) -> Result<()> {
-    if let Err(err) = stop_tasks(&plane).await {
+async fn orderly(plane: Plane, installation: &Installation, timeout_s: Option<u32>) -> Result<()> {
+    if let Err(err) = stop_tasks(&plane, timeout_s).await {
         eprintln!("windlass: {err:#}; tasks that run here are killed");
     }
     remove_traces(plane, installation).await
 }
 
-async fn stop_tasks(plane: &Plane) -> Result<()> {
+async fn stop_tasks(plane: &Plane, timeout_s: Option<u32>) -> Result<()> {
     plane.connect().await?;
     plane.ask(Command::StopEverything).await?;
+    if let Some(within_s) = timeout_s {
+        let all = HurryStop {
+            task: None,
+            within_s,
+        };
+        plane.ask(Command::HurryStop(all)).await?;
+    }
     let started = Instant::now();
     let mut told = usize::MAX;
     loop {

@@ -19,6 +19,7 @@ mod up;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
@@ -27,8 +28,10 @@ use windlass_cli::args::{Join, UpArgs};
 use windlass_cli::{Args, Environment, Verb};
 use windlass_image::{Hosts, Mirrors};
 
-/// What is logged when `WINDLASS_LOG` says nothing.
+/// What a server logs when `WINDLASS_LOG` says nothing.
 const LOG_DEFAULT: &str = "warn";
+/// Of `down`, which tells a person what it does in its own words.
+const LOG_DEFAULT_DOWN: &str = "off";
 /// One thread decides and commits; these carry requests and tasks.
 const WORKERS: usize = 2;
 
@@ -62,25 +65,42 @@ fn main() -> ExitCode {
 fn dispatch(args: Args) -> Result<u8> {
     let data = args.data_or_default().to_owned();
     match &args.verb {
-        Verb::Up(up) if up.detach => detach::run(&data).map(|()| 0),
-        Verb::Up(up) => {
-            // Run as /proc/self/exe, it would be called `exe`.
-            rustix::thread::set_name(c"windlass").context("naming the process")?;
-            log();
-            let options = up_options(&data, up)?;
-            server_runtime()?.block_on(up::run(options)).map(|()| 0)
+        // Of who is not root nothing else is worth saying.
+        Verb::Up(_) | Verb::Down(_) => {
+            preflight::root()?;
+            owner_verb(&args, &data)
         }
-        Verb::Down(_) => {
-            log();
-            server_runtime()?
-                .block_on(down::run(plane::Choices::new(&data)))
-                .map(|()| 0)
-        }
-        Verb::Restore(restore) => restore::run(&restore.file, &data).map(|()| 0),
+        Verb::Restore(_) => owner_verb(&args, &data),
         _ => {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             Ok(runtime.block_on(windlass_cli::run(args, &environment())))
         }
+    }
+}
+
+/// The verbs that need the machine itself.
+fn owner_verb(args: &Args, data: &Path) -> Result<u8> {
+    match &args.verb {
+        Verb::Up(up) if up.detach => detach::run(data).map(|()| 0),
+        Verb::Up(up) => {
+            // Run as /proc/self/exe, it would be called `exe`.
+            rustix::thread::set_name(c"windlass").context("naming the process")?;
+            log(LOG_DEFAULT);
+            let options = up_options(data, up)?;
+            server_runtime()?.block_on(up::run(options)).map(|()| 0)
+        }
+        Verb::Down(down) => {
+            log(LOG_DEFAULT_DOWN);
+            let options = down::Options {
+                choices: plane::Choices::new(data),
+                timeout_s: down.timeout,
+                endpoint: named_endpoint().filter(|_| args.data.is_none()),
+            };
+            server_runtime()?.block_on(down::run(options)).map(|()| 0)
+        }
+        Verb::Restore(restore) => restore::run(&restore.file, data).map(|()| 0),
+        // The others are a client's.
+        _ => Ok(0),
     }
 }
 
@@ -92,20 +112,25 @@ fn server_runtime() -> Result<Runtime> {
         .context("starting threads")
 }
 
-fn log() {
-    let wanted = std::env::var("WINDLASS_LOG").unwrap_or_else(|_| LOG_DEFAULT.into());
+fn log(default: &str) {
+    let wanted = std::env::var("WINDLASS_LOG").unwrap_or_else(|_| default.into());
     let filter = EnvFilter::try_new(&wanted).unwrap_or_else(|err| {
-        eprintln!("windlass: WINDLASS_LOG={wanted:?}: {err}; using {LOG_DEFAULT}");
-        EnvFilter::new(LOG_DEFAULT)
+        eprintln!("windlass: WINDLASS_LOG={wanted}: {err}; using {default}");
+        EnvFilter::new(default)
     });
-    tracing_subscriber::fmt()
+    let is_terminal = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .with_env_filter(filter)
-        .init();
+        .with_ansi(is_terminal && std::env::var_os("NO_COLOR").is_none())
+        .with_env_filter(filter);
+    // Who sits in front of it knows the time, and has no use for the name of a module.
+    match is_terminal {
+        true => log.without_time().with_target(false).init(),
+        false => log.init(),
+    }
 }
 
-fn up_options(data: &std::path::Path, args: &UpArgs) -> Result<up::Options> {
+fn up_options(data: &Path, args: &UpArgs) -> Result<up::Options> {
     let mirrors: Vec<String> = args
         .registry_mirrors
         .iter()
@@ -147,6 +172,12 @@ fn hosts(args: &UpArgs) -> Result<Hosts> {
     Ok(Hosts::new(args.insecure_registries.clone(), authorities)?)
 }
 
+/// The server that this shell's variables name.
+fn named_endpoint() -> Option<String> {
+    let var = |name| std::env::var(name).ok().filter(|url| !url.is_empty());
+    var("AWS_ENDPOINT_URL_ECS").or_else(|| var("AWS_ENDPOINT_URL"))
+}
+
 /// The user behind sudo.
 fn sudo_user() -> Option<(u32, u32)> {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
@@ -162,6 +193,11 @@ fn environment() -> Environment {
         vars,
         directory: std::env::current_dir().ok(),
         stdout_is_terminal: std::io::stdout().is_terminal(),
+        stdout_columns: rustix::termios::tcgetwinsize(std::io::stdout())
+            .ok()
+            .map(|size| usize::from(size.ws_col))
+            .filter(|columns| *columns > 0),
         stderr_is_terminal: std::io::stderr().is_terminal(),
+        stdin_is_terminal: std::io::stdin().is_terminal(),
     }
 }

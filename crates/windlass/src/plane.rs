@@ -241,7 +241,7 @@ impl Plane {
     async fn nodes(&self) -> Result<Vec<NodeView>> {
         match self.ask(Command::ListNodes).await? {
             Answer::Nodes(nodes) => Ok(nodes),
-            other => bail!("the leader answered a question about its nodes with {other:?}"),
+            _ => bail!("the leader answered a question about its nodes with something else"),
         }
     }
 
@@ -365,8 +365,9 @@ async fn open_network(
             Err(err) => return Err(err).context("opening the tasks' network"),
         }
     }
+    let why = refused.map_or(String::new(), |err| format!(" ({err})"));
     Err(anyhow!(
-        "no address range is free: choose one with --subnet ({refused:?})"
+        "no address range is free{why}: choose one with --subnet"
     ))
 }
 

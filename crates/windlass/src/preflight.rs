@@ -18,7 +18,6 @@ pub(crate) fn check(data: &Path, is_new: bool, not_bound: Option<&Error>) -> Res
         _ => Ok(()),
     };
     let faults: Vec<String> = [
-        root(),
         kernel(),
         cgroups(),
         nftables(),
@@ -38,11 +37,12 @@ pub(crate) fn check(data: &Path, is_new: bool, not_bound: Option<&Error>) -> Res
     bail!("this machine cannot run tasks yet:\n{}", faults.join("\n"));
 }
 
-fn root() -> Result<()> {
+/// Whether the process may do what tasks need.
+pub(crate) fn root() -> Result<()> {
     if rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    bail!("not root: namespaces and cgroups need it; run it with sudo");
+    bail!("you are not root, which containers need: run it again with sudo");
 }
 
 fn kernel() -> Result<()> {
@@ -101,9 +101,6 @@ fn cgroups() -> Result<()> {
 
 /// Asks for the tables, by which a kernel that has them as a module loads it.
 fn nftables() -> Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(()); // Only root may ask.
-    }
     windlass_network::check_kernel()
         .context("the kernel has no nf_tables: load it with `modprobe nf_tables`")
 }
@@ -113,7 +110,7 @@ fn forwarding() -> Result<()> {
     let path = "/proc/sys/net/ipv4/ip_forward";
     let is_on = fs::read_to_string(path).is_ok_and(|text| text.trim() == "1");
     let may_turn_on = || fs::OpenOptions::new().write(true).open(path);
-    if is_on || !rustix::process::geteuid().is_root() {
+    if is_on {
         return Ok(());
     }
     may_turn_on().map(drop).with_context(|| {

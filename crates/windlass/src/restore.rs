@@ -28,10 +28,12 @@ pub(crate) fn run(file: &Path, data: &Path) -> Result<()> {
     };
     data_folder::prepare(data)?;
     if let Some(server) = server_of(data)? {
+        let process = server.pid.map_or(String::from("a process"), |pid| {
+            format!("process {pid} ({})", server.name)
+        });
         bail!(
-            "{} is served by process {:?}: stop it first",
-            data.display(),
-            server.pid
+            "{} is served by {process}: stop it first, with `windlass down`",
+            data.display()
         );
     }
     let since = SystemTime::now()

@@ -135,7 +135,6 @@ fn wrong_lines_are_usage() {
         "run web --env =x",
         "run web --launch-type NONE",
         "stop",
-        "wait 3f paused",
         "ps --output yaml",
         "logs --tail -1 3f",
         "nodes add",
@@ -164,4 +163,46 @@ fn help_begins_with_examples() {
     let flags = help.find("--reason <TEXT>").unwrap();
     assert!(usage < flags, "{help}");
     assert!(!help.ends_with("\n\n\n"), "{help:?}");
+}
+
+#[test]
+fn verbs_of_other_tools_are_known() {
+    for (given, ours) in [
+        ("rm x", "windlass images rm"),
+        ("inspect x", "windlass describe"),
+        ("kill", "windlass stop --force"),
+    ] {
+        let said = line(given).unwrap_err().to_string();
+        assert!(said.contains(ours) && !said.contains("'run'"), "{said}");
+    }
+    let said = line("regster x").unwrap_err().to_string();
+    assert!(said.contains("'register'"), "{said}");
+}
+
+#[test]
+fn a_verb_has_its_help_by_name_too() {
+    let by_name = line("help ps").unwrap_err().to_string();
+    assert_eq!(by_name, line("ps --help").unwrap_err().to_string());
+    assert!(by_name.contains("windlass ps -a"));
+}
+
+#[test]
+fn what_ps_cannot_do_is_refused() {
+    for text in [
+        "ps -q -o json",
+        "ps --filter a",
+        "ps --filter status=UP",
+        "wait",
+        "env --profile a]",
+    ] {
+        assert!(line(text).is_err(), "{text}");
+    }
+    for text in [
+        "ps -aq",
+        "ps -w --filter family=web -f tag=a=b",
+        "logs web --since 5m",
+        "wait a b running",
+    ] {
+        assert!(line(text).is_ok(), "{text}");
+    }
 }

@@ -108,12 +108,20 @@ pub enum Join {
 const DOWN_EXAMPLES: &str = "\
 Examples:
   sudo windlass down
+  sudo windlass down --timeout 5                  kill what has not ended after 5 seconds
   sudo windlass down --data /srv/windlass";
 
-/// Stop all tasks and the server.
+/// Stop all tasks and the server of a data folder.
+///
+/// The folder is that of --data, else /var/lib/windlass: the AWS_* variables name no folder, and one
+/// that names another server is a reason to ask.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = DOWN_EXAMPLES)]
-pub struct DownArgs {}
+pub struct DownArgs {
+    /// Kill what has not ended after so many seconds, where a definition's stopTimeout is longer.
+    #[arg(long, short, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    pub timeout: Option<u32>,
+}
 
 const RESTORE_EXAMPLES: &str = "\
 Examples:

@@ -3,6 +3,7 @@
 use super::Context;
 use crate::client::{Client, Pieces};
 use crate::failure::Failure;
+use crate::interrupts::Interrupts;
 use crate::progress::Progress;
 use crate::words;
 use std::fs::{self, File, OpenOptions};
@@ -70,6 +71,7 @@ async fn to_file(path: &Path, client: &Client, context: &Context<'_>) -> Result<
     temporary.push(".partial");
     let temporary = PathBuf::from(temporary);
     let mut pieces = open(client).await?;
+    let mut interrupts = Interrupts::new()?;
     let what = format!("write {}", temporary.display());
     // The state holds environment variables, which may be secret.
     let file = OpenOptions::new()
@@ -80,9 +82,11 @@ async fn to_file(path: &Path, client: &Client, context: &Context<'_>) -> Result<
         .open(&temporary);
     let mut file = file.map_err(Failure::file(what))?;
     let progress = Progress::of_bytes(&context.out, "backup", None);
-    let written = progress
-        .during(copy(&mut pieces, &mut file, &temporary, &progress))
-        .await;
+    let copied = copy(&mut pieces, &mut file, &temporary, &progress);
+    let written = tokio::select! {
+        written = progress.during(copied) => written,
+        _ = interrupts.next() => Err(Failure::Interrupted),
+    };
     let renamed = written.and_then(|length| {
         let what = format!("rename {} to {}", temporary.display(), path.display());
         fs::rename(&temporary, path).map_err(Failure::file(what))?;

@@ -1,5 +1,8 @@
 //! `env`: variables that point the AWS tools at this server, for a shell to evaluate.
 
+mod beside;
+mod profile;
+
 use super::Context;
 use crate::args::DATA_DEFAULT;
 use crate::client::Client;
@@ -16,7 +19,17 @@ const EXAMPLES: &str = "\
 Examples:
   eval \"$(windlass env)\"                       bash, zsh and other POSIX shells
   windlass env --shell fish | source
-  windlass env --shell github >> \"$GITHUB_ENV\"   for the later steps of a GitHub job";
+  windlass env --shell github >> \"$GITHUB_ENV\"   for the later steps of a GitHub job
+  windlass env --profile windlass              then: aws --profile windlass ecs list-clusters
+  eval \"$(windlass env --beside-aws)\"          ECS here, everything else at Amazon
+
+The variables hold Windlass's own keys, with which no other service of AWS answers. So they send the
+calls for every service here, and Windlass refuses those that it does not serve (it serves ECS and
+STS): no call with its keys leaves the machine. To use both, take --profile, or import your own access
+key (`windlass keys import`) and take --beside-aws.
+
+The server is that of --data, else that of /var/lib/windlass, else the one that the variables of this
+shell name.";
 
 /// Print the variables that point aws, SDKs and windlass at this server.
 #[derive(Debug, clap::Args)]
@@ -25,6 +38,14 @@ pub struct EnvArgs {
     /// For which shell; found from SHELL otherwise.
     #[arg(long, value_enum)]
     shell: Option<Shell>,
+    /// Print nothing, and write a profile of this name into the configuration of the AWS tools:
+    /// `aws --profile NAME` reaches this server, every other profile and shell stays as it is.
+    #[arg(long, value_name = "NAME", value_parser = profile::name, conflicts_with_all = ["shell", "beside_aws"])]
+    profile: Option<String>,
+    /// Only what sends calls for ECS here: no keys, and nothing for the other services. For an
+    /// access key of yours that `windlass keys import` made known here.
+    #[arg(long)]
+    beside_aws: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -51,28 +72,100 @@ const RIVALS: [&str; 9] = [
     "AWS_WEB_IDENTITY_TOKEN_FILE",
 ];
 
-pub(crate) async fn run(args: EnvArgs, context: &mut Context<'_>) -> Result<(), Failure> {
-    let data = context.data.as_deref().unwrap_or(Path::new(DATA_DEFAULT));
-    let client = find::in_folder(data)?;
-    let shell = args.shell.unwrap_or_else(|| shell_of(context.environment));
-    let lines = render(shell, &client)?;
-    context.out.lines(&lines)?;
-    context.out.flush()?;
-    if shell == Shell::Github {
-        for name in RIVALS
-            .iter()
-            .filter(|name| context.environment.var(name).is_some())
-        {
-            context.out.note(&format!(
-                "windlass: {name} is set and would win; GITHUB_ENV cannot unset it, so unset it in \
-                 the job"
-            ));
+/// What goes into the shell: variables that are set, and those that are unset.
+struct Settings<'c> {
+    set: Vec<(&'static str, &'c str)>,
+    unset: &'static [&'static str],
+}
+
+/// Under --beside-aws: what would turn the one variable off.
+const RIVALS_BESIDE: [&str; 1] = ["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"];
+
+impl Settings<'_> {
+    fn all(client: &Client) -> Settings<'_> {
+        Settings {
+            set: variables(client).to_vec(),
+            unset: &RIVALS,
         }
+    }
+
+    fn beside(client: &Client) -> Settings<'_> {
+        Settings {
+            set: vec![("AWS_ENDPOINT_URL_ECS", &client.url)],
+            unset: &RIVALS_BESIDE,
+        }
+    }
+}
+
+pub(crate) async fn run(args: EnvArgs, context: &mut Context<'_>) -> Result<(), Failure> {
+    let client = server(context)?;
+    if let Some(name) = &args.profile {
+        for note in profile::write(name, &client, context.environment)? {
+            context.out.note(&note);
+        }
+        let next = format!("next: `aws --profile {name} ecs list-clusters`");
+        context.out.hint(&next);
+    } else {
+        print(&args, &client, context).await?;
     }
     if let Some(warning) = old_aws(context.environment, &client).await {
         context.out.note(&warning);
     }
     Ok(())
+}
+
+async fn print(args: &EnvArgs, client: &Client, context: &mut Context<'_>) -> Result<(), Failure> {
+    let settings = match args.beside_aws {
+        true => Settings::beside(client),
+        false => Settings::all(client),
+    };
+    let shell = args.shell.unwrap_or_else(|| shell_of(context.environment));
+    let lines = render(shell, &settings)?;
+    context.out.lines(&lines)?;
+    context.out.flush()?;
+    if shell == Shell::Github {
+        warn_of_rivals(settings.unset, context);
+    }
+    if args.beside_aws {
+        beside::warn(client, context).await;
+    }
+    Ok(())
+}
+
+/// The server whose variables are printed. Those of this shell may be of an earlier one, so the
+/// folder is looked at first.
+fn server(context: &mut Context<'_>) -> Result<Client, Failure> {
+    if let Some(data) = &context.data {
+        return find::in_folder(data);
+    }
+    let named = find::in_variables(context.environment).ok().flatten();
+    match (find::in_folder(Path::new(DATA_DEFAULT)), named) {
+        (Ok(client), named) => {
+            let other = named.filter(|named| named.url != client.url);
+            if let Some(named) = other {
+                context.out.note(&format!(
+                    "windlass: this is of the server of {DATA_DEFAULT}, {}; the variables of this \
+                     shell name {}, whose folder --data can name",
+                    client.url, named.url
+                ));
+            }
+            Ok(client)
+        }
+        (Err(_), Some(named)) => Ok(named),
+        (Err(failure), None) => Err(failure),
+    }
+}
+
+fn warn_of_rivals(rivals: &[&str], context: &mut Context<'_>) {
+    let set = rivals
+        .iter()
+        .filter(|name| context.environment.var(name).is_some());
+    for name in set {
+        context.out.note(&format!(
+            "windlass: {name} is set and would win; GITHUB_ENV cannot unset it, so unset it in the \
+             job"
+        ));
+    }
 }
 
 fn shell_of(environment: &Environment) -> Shell {
@@ -95,8 +188,8 @@ fn variables(client: &Client) -> [(&'static str, &str); 5] {
     ]
 }
 
-fn render(shell: Shell, client: &Client) -> Result<Vec<String>, Failure> {
-    let variables = variables(client);
+fn render(shell: Shell, settings: &Settings<'_>) -> Result<Vec<String>, Failure> {
+    let variables = &settings.set;
     if let Some((name, _)) = variables
         .iter()
         .find(|(_, value)| value.chars().any(char::is_control))
@@ -106,7 +199,7 @@ fn render(shell: Shell, client: &Client) -> Result<Vec<String>, Failure> {
         )));
     }
     let each = |write: fn(&str, &str) -> String| variables.iter().map(move |(n, v)| write(n, v));
-    let rivals = RIVALS.join(" ");
+    let rivals = settings.unset.join(" ");
     Ok(match shell {
         Shell::Bash => std::iter::once(format!("unset {rivals}"))
             .chain(each(|name, value| {
@@ -123,7 +216,10 @@ fn render(shell: Shell, client: &Client) -> Result<Vec<String>, Failure> {
             let set = variables
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), Value::from(*value)));
-            let unset = RIVALS.iter().map(|name| ((*name).to_owned(), Value::Null));
+            let unset = settings
+                .unset
+                .iter()
+                .map(|name| ((*name).to_owned(), Value::Null));
             let object: Map<String, Value> = set.chain(unset).collect();
             vec![format!("{:#}", Value::Object(object))]
         }
@@ -164,8 +260,9 @@ async fn old_aws(environment: &Environment, client: &Client) -> Option<String> {
     let version = String::from_utf8_lossy(&output.stdout).into_owned();
     let version = too_old(&version)?;
     Some(format!(
-        "windlass: {} is version {version}, which ignores AWS_ENDPOINT_URL and would ask Amazon: \
-         call it as `aws --endpoint-url {}`, or install 2.13 or newer",
+        "windlass: {} is version {version}, which ignores these variables and the services of a \
+         profile, and would ask Amazon: call it as `aws --endpoint-url {}`, or install 2.13 or newer \
+         (of version 1, 1.29; boto3 with botocore 1.31)",
         program.display(),
         client.url
     ))
@@ -190,6 +287,23 @@ fn too_old(text: &str) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::client::Keys;
+
+    fn render(shell: Shell, client: &Client) -> Result<Vec<String>, Failure> {
+        super::render(shell, &Settings::all(client))
+    }
+
+    #[test]
+    fn beside_aws_only_ecs_comes_here() {
+        let client = client("s");
+        let lines = super::render(Shell::Bash, &Settings::beside(&client)).unwrap();
+        assert_eq!(
+            lines,
+            [
+                "unset AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+                "export AWS_ENDPOINT_URL_ECS='http://127.0.0.1:7737'"
+            ]
+        );
+    }
 
     fn client(secret: &str) -> Client {
         let keys = Keys {

@@ -67,9 +67,10 @@ pub(crate) async fn run(args: HistoryArgs, context: &mut Context<'_>) -> Result<
     let subject = subject(&client, &args.subject).await?;
     let entries = entries(&client, &subject).await?;
     match args.shown.output {
-        Format::Table => context
-            .out
-            .lines(&list(&entries).render(context.out.colour)),
+        Format::Table => {
+            let lines = context.out.table(&list(&entries));
+            context.out.lines(&lines)
+        }
         Format::Json => {
             let shown: Vec<Value> = entries.iter().map(shown).collect();
             context

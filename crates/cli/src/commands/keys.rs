@@ -107,7 +107,7 @@ async fn list(format: Format, context: &mut Context<'_>) -> Result<(), Failure> 
     }
     let listed: Result<Listed, _> = serde_json::from_value(answer);
     let listed = listed.map_err(|err| Failure::Failed(format!("ListKeys: {err}")))?;
-    let lines = table(&listed.keys).render(context.out.colour);
+    let lines = context.out.table(&table(&listed.keys));
     context.out.lines(&lines)
 }
 

@@ -10,20 +10,26 @@ use crate::failure::Failure;
 use crate::link::GONE;
 use crate::output::{Format, Output, Shown};
 use crate::task::{self, text};
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 const EXAMPLES: &str = "\
 Examples:
   windlass logs 3f2a                     all there is, of all containers
+  windlass logs web                      of the one task of a family
   windlass logs -f --tail 20 3f2a web    the last 20 lines of one container, and what comes
+  windlass logs 3f2a --since 10m         of the last ten minutes; or --since 2026-01-31T12:00:00Z
+  windlass logs 3f2a --stream stderr     of one stream alone
   windlass logs 3f2a --output json       one record a line, with stream and time";
 
 /// Show the logs of a task.
+///
+/// What a container wrote to its standard error goes to standard error.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct LogsArgs {
-    /// ARN, id, or a unique beginning of an id.
+    /// ARN, id, a unique beginning of an id, or a family that one task has.
     #[arg(value_name = "TASK")]
     task: String,
     /// Only this container.
@@ -35,11 +41,59 @@ pub struct LogsArgs {
     /// Only the last so many lines of each container.
     #[arg(long, value_name = "LINES")]
     tail: Option<u32>,
+    /// Only what was written since: a time, or how long ago, like 90s, 10m or 2h30m.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<String>,
+    /// Only this of a container's streams.
+    #[arg(long, value_enum, value_name = "STREAM")]
+    stream: Option<Stream>,
     /// Begin each line with its time.
     #[arg(long, short)]
     timestamps: bool,
     #[command(flatten)]
     shown: Shown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl Stream {
+    /// As records name it.
+    fn name(self) -> &'static str {
+        match self {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        }
+    }
+}
+
+/// A time, or how long ago, in the form of a record's time.
+fn moment(given: &str) -> Result<String, String> {
+    let now = jiff::Timestamp::now();
+    let utc = |time: jiff::civil::DateTime| time.to_zoned(jiff::tz::TimeZone::UTC);
+    let time = match given.parse::<jiff::Timestamp>() {
+        Ok(time) => Some(time),
+        // Without a zone, as records show it.
+        Err(_) if given.contains('-') => {
+            let time = given.parse::<jiff::civil::DateTime>().ok();
+            time.and_then(|time| utc(time).ok())
+                .map(|it| it.timestamp())
+        }
+        Err(_) => ago(given).and_then(|ago| now.checked_sub(ago).ok()),
+    };
+    let wrong =
+        "a time is like 2026-01-31T12:00:00Z, 2026-01-31 or, of how long ago, 90s, 10m, 2h30m, 3d";
+    time.map(|time| format!("{time:.9}"))
+        .ok_or_else(|| wrong.to_owned())
+}
+
+fn ago(given: &str) -> Option<jiff::SignedDuration> {
+    let span: jiff::Span = given.parse().ok()?;
+    let days = jiff::SpanRelativeTo::days_are_24_hours();
+    span.to_duration(days).ok().filter(|it| !it.is_negative())
 }
 
 /// One record of GetLogs.
@@ -57,6 +111,7 @@ pub(crate) struct Record {
 pub(crate) async fn run(args: LogsArgs, context: &mut Context<'_>) -> Result<(), Failure> {
     let link = context.link()?;
     let (query, several) = asked(&link.client, &args).await?;
+    let is_wanted = |record: &Record| args.stream.is_none_or(|it| it.name() == record.stream);
     let mut printer = Printer::new("", several, args.timestamps);
     let mut records = Records::new(link, query);
     loop {
@@ -68,10 +123,10 @@ pub(crate) async fn run(args: LogsArgs, context: &mut Context<'_>) -> Result<(),
             }
             Next::End(_) => return printer.end(&mut context.out),
         };
-        for record in &some {
+        for record in some.iter().filter(|record| is_wanted(record)) {
             match args.shown.output {
                 Format::Json => context.out.line(&json!(record).to_string())?,
-                Format::Table => printer.print(&mut context.out, record, false)?,
+                Format::Table => printer.print(&mut context.out, record)?,
             }
         }
         context.out.flush()?;
@@ -83,6 +138,7 @@ async fn asked(client: &Client, args: &LogsArgs) -> Result<(Query, bool), Failur
     let query = |task: &str, follow: bool| Query {
         task: task.to_owned(),
         tail: args.tail,
+        since: args.since.clone(),
         follow,
         container: args.container.clone(),
     };
@@ -131,20 +187,10 @@ impl Printer {
         }
     }
 
-    /// Writes one record; `split` sends what was of stderr there.
-    pub(crate) fn print(
-        &mut self,
-        out: &mut Output,
-        record: &Record,
-        split: bool,
-    ) -> Result<(), Failure> {
-        let to_error = split && record.stream == "stderr";
-        let safe = if to_error && out.err_is_terminal {
-            crate::escape::line(&record.text)
-        } else {
-            out.foreign(&record.text)
-        };
-        let text = self.text(record, &safe);
+    /// Writes one record to the stream that it was written to.
+    pub(crate) fn print(&mut self, out: &mut Output, record: &Record) -> Result<(), Failure> {
+        let to_error = record.stream == "stderr";
+        let text = self.text(record, &out.logged(&record.text, to_error));
         match to_error {
             true => out.raw_error(text.as_bytes()),
             false => out.raw(text.as_bytes()),
@@ -246,5 +292,33 @@ mod tests {
             printed(printer, &[record("web", "hello", false)]),
             "3f2a | hello\n"
         );
+    }
+
+    #[test]
+    fn a_time_is_given_in_several_ways() {
+        for (given, expected) in [
+            ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00.000000000Z"),
+            (
+                "2026-01-31T12:00:00.5+02:00",
+                "2026-01-31T10:00:00.500000000Z",
+            ),
+            ("2026-01-31T12:00", "2026-01-31T12:00:00.000000000Z"),
+            ("2026-01-31", "2026-01-31T00:00:00.000000000Z"),
+        ] {
+            assert_eq!(moment(given).as_deref(), Ok(expected), "{given}");
+        }
+        let now = format!("{:.9}", jiff::Timestamp::now());
+        for (given, longer) in [
+            ("10m", "11m"),
+            ("2h30m", "3h"),
+            ("90s", "2m"),
+            ("1d", "25h"),
+        ] {
+            let (near, far) = (moment(given).unwrap(), moment(longer).unwrap());
+            assert!(far < near && near < now, "{given}: {near}");
+        }
+        for given in ["", "soon", "-5m", "10", "2026-13-01", "1y2"] {
+            assert!(moment(given).is_err(), "{given}");
+        }
     }
 }

@@ -122,7 +122,10 @@ pub(crate) async fn run(args: NodesArgs, context: &mut Context<'_>) -> Result<()
     let nodes = nodes(&client).await?;
     match args.shown.output {
         Format::Json => context.out.json(&json!({ "nodes": nodes })),
-        Format::Table => context.out.lines(&list(&nodes).render(context.out.colour)),
+        Format::Table => {
+            let lines = context.out.table(&list(&nodes));
+            context.out.lines(&lines)
+        }
     }
 }
 

@@ -1,126 +1,114 @@
-//! `ps`: the tasks of all clusters.
+//! `ps`: the tasks of all clusters, or those that are asked for.
+
+mod filter;
+mod watch;
 
 use super::Context;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::limits;
-use crate::output::{Format, Shown, readable_times};
+use crate::output::{Format, Output, Shown, readable_times};
 use crate::table::Table;
 use crate::task::{self, text};
+use crate::task_list::{self, Wanted};
 use crate::words;
+use filter::Filter;
 use serde_json::json;
 use std::collections::BTreeSet;
-use windlass_wire::ops;
-use windlass_wire::ops::list_tasks::DesiredStatus;
 use windlass_wire::shapes::task::Task;
 
 const EXAMPLES: &str = "\
 Examples:
-  windlass ps                      tasks that run or are wanted to
-  windlass ps -a                   also those that have stopped, with their exit codes
-  windlass ps --cluster batch --output json";
+  windlass ps                              tasks that run, start or stop
+  windlass ps -a                           also those that have stopped, with their exit codes
+  windlass ps --filter family=web --filter status=RUNNING
+  windlass stop $(windlass ps -q --filter group=nightly)
+  windlass ps --watch                      until Ctrl-C
+  windlass ps --cluster batch --output json
+
+Keys of --filter: cluster, container, definition, exit, family, group, health, image, launch-type,
+name (family or group), started-by, status, tag (tag=KEY or tag=KEY=VALUE), task (begin of an id).
+Of one key several times one must fit; of several keys all must.";
 
 /// List tasks.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct PsArgs {
-    /// Also tasks that have stopped or are stopping.
+    /// Also tasks that have stopped.
     #[arg(long, short)]
     all: bool,
     /// Only this cluster.
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
+    /// Only the tasks' whole ids, one a line.
+    #[arg(long, short, conflicts_with = "output")]
+    quiet: bool,
+    /// Only tasks of which this is true; may be given several times.
+    #[arg(long, short, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
+    /// Show it again whenever it changes, until Ctrl-C: a terminal is drawn anew, a pipe gets one
+    /// list after the other.
+    #[arg(long, short)]
+    watch: bool,
     #[command(flatten)]
     shown: Shown,
 }
 
 pub(crate) async fn run(args: PsArgs, context: &mut Context<'_>) -> Result<(), Failure> {
+    if args.watch {
+        return watch::run(&args, context).await;
+    }
     let client = context.client()?;
-    let clusters = match args.cluster {
-        Some(cluster) => vec![cluster],
-        None => clusters(&client).await?,
+    let tasks = tasks(&args, &client).await?;
+    if tasks.is_empty() && !args.quiet && args.shown.output == Format::Table {
+        context.out.hint(nothing(&args));
+    }
+    let lines = render(&args, &tasks, &context.out)?;
+    context.out.lines(&lines)
+}
+
+async fn tasks(args: &PsArgs, client: &Client) -> Result<Vec<Task>, Failure> {
+    let wanted = Wanted {
+        cluster: args.cluster.clone(),
+        family: filter::family(&args.filter),
+        stopped: args.all || filter::asks_for_stopped(&args.filter),
     };
-    let mut tasks = Vec::new();
-    for cluster in &clusters {
-        tasks.extend(tasks_of(&client, cluster, DesiredStatus::Running).await?);
-        if args.all {
-            tasks.extend(tasks_of(&client, cluster, DesiredStatus::Stopped).await?);
+    let mut tasks = task_list::tasks(client, &wanted).await?;
+    tasks.retain(|task| filter::fits(&args.filter, task));
+    Ok(tasks)
+}
+
+fn nothing(args: &PsArgs) -> &'static str {
+    match (args.filter.is_empty(), args.all) {
+        (false, true) => "no task fits",
+        (false, false) => "no task that runs fits; `windlass ps -a` looks at stopped ones too",
+        (true, true) => "no task is known; `windlass run FILE` starts one",
+        (true, false) => {
+            "no task runs; `windlass run FILE` starts one, `windlass ps -a` shows those that have \
+             stopped"
         }
     }
-    // Newest last, next to the prompt.
-    tasks.sort_by_key(|task| (task.created_at, task.task_arn.clone()));
+}
+
+fn render(args: &PsArgs, tasks: &[Task], out: &Output) -> Result<Vec<String>, Failure> {
+    if args.quiet {
+        return Ok(tasks.iter().map(|task| task::id(task).to_owned()).collect());
+    }
     match args.shown.output {
         Format::Json => {
             let mut value = json!({ "tasks": tasks });
             readable_times(&mut value);
-            context.out.json(&value)
+            // Of a list that is followed each state is one line.
+            Ok(vec![match args.watch {
+                true => value.to_string(),
+                false => format!("{value:#}"),
+            }])
         }
         Format::Table => {
-            if tasks.is_empty() {
-                context.out.hint(match args.all {
-                    true => "no task is known; `windlass run FILE` starts one",
-                    false => {
-                        "no task runs; `windlass run FILE` starts one, `windlass ps -a` shows \
-                              those that have stopped"
-                    }
-                });
-            }
             let now = jiff::Timestamp::now().as_millisecond();
-            let table = list(&tasks, now);
-            context.out.lines(&table.render(context.out.colour))
+            Ok(out.table(&list(tasks, now)))
         }
     }
-}
-
-/// The ARNs of all clusters.
-pub(crate) async fn clusters(client: &Client) -> Result<Vec<String>, Failure> {
-    let mut arns = Vec::new();
-    let mut request = ops::ListClustersRequest::default();
-    for _ in 0..limits::PAGES_MAX {
-        let page = client.call(&request).await?;
-        arns.extend(page.cluster_arns.unwrap_or_default());
-        request.next_token = page.next_token;
-        if request.next_token.is_none() {
-            return Ok(arns);
-        }
-    }
-    Err(Failure::Failed(
-        "ListClusters: the pages have no end".to_owned(),
-    ))
-}
-
-async fn tasks_of(
-    client: &Client,
-    cluster: &str,
-    desired: DesiredStatus,
-) -> Result<Vec<Task>, Failure> {
-    let mut tasks = Vec::new();
-    let mut request = ops::ListTasksRequest {
-        cluster: Some(cluster.to_owned()),
-        desired_status: Some(desired),
-        max_results: i32::try_from(limits::PAGE_MAX).ok(),
-        ..Default::default()
-    };
-    for _ in 0..limits::PAGES_MAX {
-        let page = client.call(&request).await?;
-        let arns = page.task_arns.unwrap_or_default();
-        for some in arns.chunks(limits::PAGE_MAX) {
-            let describe = ops::DescribeTasksRequest {
-                cluster: Some(cluster.to_owned()),
-                tasks: Some(some.to_vec()),
-                ..Default::default()
-            };
-            // One that was forgotten since the list was made is a failure in it: nothing to show.
-            tasks.extend(client.call(&describe).await?.tasks.unwrap_or_default());
-        }
-        request.next_token = page.next_token;
-        if request.next_token.is_none() {
-            return Ok(tasks);
-        }
-    }
-    Err(Failure::Failed(
-        "ListTasks: the pages have no end".to_owned(),
-    ))
 }
 
 fn list(tasks: &[Task], now_ms: i64) -> Table {

@@ -1,20 +1,22 @@
 //! `run`: starts tasks; in the foreground with their logs, until they end.
 
+mod env_file;
 mod follow;
 mod override_file;
+mod port;
 
 use super::{Context, register, stop};
 use crate::args::Pull;
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::interrupts::Interrupts;
 use crate::limits;
 use crate::output::{Format, Shown, readable_times};
 use crate::task::{self, text};
 use crate::words::last_part;
 use clap::ValueEnum;
-use follow::Interrupts;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use windlass_wire::ops;
 use windlass_wire::shapes::container_definition::KeyValuePair;
 use windlass_wire::shapes::failure::Failure as Unplaced;
@@ -31,7 +33,7 @@ Examples:
   windlass run job --override '{\"containerOverrides\":[{\"name\":\"app\",\"memory\":512}]}'
   windlass run web.json --launch-type FARGATE
 
-In the foreground Ctrl-C stops the tasks, and a second one leaves them. The exit code is the
+In the foreground Ctrl-C stops the tasks, a second one kills them, and a third one leaves them. The exit code is the
 container's; 125 when the failure is not the container's.";
 
 /// Run a task definition.
@@ -56,6 +58,10 @@ pub struct RunArgs {
     /// A variable of the container; may be given several times.
     #[arg(long = "env", short = 'e', value_name = "NAME=VALUE", value_parser = variable)]
     pub(crate) vars: Vec<(String, String)>,
+    /// Variables of the container from a file, each line NAME=VALUE, or a NAME that is passed on from
+    /// here; # begins a comment. --env comes on top.
+    #[arg(long = "env-file", value_name = "FILE")]
+    pub(crate) env_files: Vec<PathBuf>,
     /// In place of the container's command; the rest of the line.
     #[arg(long, num_args = 1.., allow_hyphen_values = true, value_name = "WORD", conflicts_with = "last")]
     command: Vec<String>,
@@ -81,6 +87,13 @@ pub struct RunArgs {
     /// The container that --env and the command are for [default: the first essential one].
     #[arg(long, value_name = "CONTAINER")]
     name: Option<String>,
+    /// Leave out members of a file that ECS does not know, with a warning.
+    #[arg(long)]
+    lenient: bool,
+    #[arg(long, short, hide = true)]
+    interactive: bool,
+    #[arg(long, short, hide = true)]
+    tty: bool,
     #[command(flatten)]
     shown: Shown,
     /// In place of the container's command.
@@ -116,7 +129,21 @@ fn variable(text: &str) -> Result<(String, String), String> {
     }
 }
 
-pub(crate) async fn run(args: RunArgs, context: &mut Context<'_>) -> Result<u8, Failure> {
+/// What docker users ask for and is not there: better said than taken for a command that hangs.
+const NO_TERMINAL: &str = "-i and -t: a container's input and terminal cannot be reached from here yet. \
+    A program that only wants a terminal to write to gets one by \"pseudoTerminal\": true in its \
+    container definition; what it is to read, give it by --env, a command after --, or a volume";
+
+pub(crate) async fn run(mut args: RunArgs, context: &mut Context<'_>) -> Result<u8, Failure> {
+    if args.interactive || args.tty {
+        return Err(Failure::Usage(NO_TERMINAL.to_owned()));
+    }
+    let mut vars = Vec::new();
+    for file in &args.env_files {
+        vars.extend(env_file::read(file, context.environment)?);
+    }
+    vars.append(&mut args.vars);
+    args.vars = vars;
     if args.detach {
         return detached(&args, context).await.map(|()| 0);
     }
@@ -157,7 +184,30 @@ async fn detached(args: &RunArgs, context: &mut Context<'_>) -> Result<(), Failu
             "next: `windlass logs -f {id}`, `windlass describe {id}`, `windlass stop {id}`"
         ));
     }
-    started.failure(true).map_or(Ok(()), Err)
+    match started.failure(true) {
+        Some(failure) => Err(with_holder(failure, &started, &definition, &client).await),
+        None => Ok(()),
+    }
+}
+
+/// With who has the port, where that is why tasks found no place.
+async fn with_holder(
+    failure: Failure,
+    started: &Started,
+    definition: &TaskDefinition,
+    client: &Client,
+) -> Failure {
+    let is_of_port = |it: &Unplaced| it.reason.as_deref() == Some("RESOURCE:PORTS");
+    match failure {
+        Failure::NotPlaced(why) if started.failures.iter().any(is_of_port) => {
+            match port::who_has(client, definition).await {
+                Ok(Some(holder)) => Failure::NotPlaced(format!("{why}\n{holder}")),
+                // Nobody any more, or nobody to ask: then what is known must do.
+                _ => Failure::NotPlaced(why),
+            }
+        }
+        failure => failure,
+    }
 }
 
 async fn foreground(args: &RunArgs, context: &mut Context<'_>) -> Result<u8, Failure> {
@@ -167,6 +217,7 @@ async fn foreground(args: &RunArgs, context: &mut Context<'_>) -> Result<u8, Fai
     let mut interrupts = Interrupts::new()?;
     let started = start(args, &definition, &link.client).await?;
     if let Some(failure) = started.failure(false) {
+        let failure = with_holder(failure, &started, &definition, &link.client).await;
         for task in &started.tasks {
             let reason = Some("not all tasks of the same run could be placed");
             if let Err(err) = stop::stop(&link.client, task, reason).await {
@@ -203,7 +254,7 @@ async fn definition(
     if !is_file(&args.source) {
         return task::definition(client, &args.source).await;
     }
-    let definition = register::register(path, client, &mut context.out).await?;
+    let definition = register::register(path, args.lenient, client, &mut context.out).await?;
     context.out.note(&format!(
         "registered {}",
         last_part(text(&definition.task_definition_arn))
@@ -250,10 +301,7 @@ impl Started {
         reasons.dedup();
         let mend = match first.reason.as_deref().unwrap_or_default() {
             "RESOURCE:MEMORY" | "RESOURCE:CPU" => "`windlass nodes` shows what is left",
-            "RESOURCE:PORTS" => {
-                "another task or program has the host port: `windlass ps -a` and `ss -lntu` show \
-                 which"
-            }
+            "RESOURCE:PORTS" => "another task or program has the host port",
             "AGENT" => "the node is not connected: `windlass nodes` shows it",
             _ => "`windlass nodes` shows what there is",
         };

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::output::{Format, Shown, readable_times};
 use crate::table::Table;
 use crate::task::{self, text};
+use serde::Deserialize;
 use serde_json::json;
 use windlass_wire::ops;
 use windlass_wire::shapes::task::Task;
@@ -14,18 +15,27 @@ const EXAMPLES: &str = "\
 Examples:
   windlass stop 3f2a                            the first digits of an id are enough
   windlass stop 3f2a 77b0 --reason 'new config'
+  windlass stop web --timeout 3                 kill what has not ended 3 seconds from now
+  windlass stop web --force                     kill at once
   windlass stop 3f2a && windlass wait 3f2a stopped";
 
 /// Stop tasks.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct StopArgs {
-    /// ARNs, ids, or unique beginnings of ids.
+    /// ARNs, ids, unique beginnings of ids, or families that one task has.
     #[arg(value_name = "TASK", required = true)]
     tasks: Vec<String>,
     /// Kept with the task as its stoppedReason.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// Kill what has not ended so many seconds from now, where the definition's stopTimeout is
+    /// longer. Also for tasks that are stopping already.
+    #[arg(long, short, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    timeout: Option<u32>,
+    /// Kill at once, as --timeout 0.
+    #[arg(long, short, conflicts_with = "timeout")]
+    force: bool,
     #[command(flatten)]
     shown: Shown,
 }
@@ -33,10 +43,11 @@ pub struct StopArgs {
 /// One that cannot be stopped does not keep the others running; the first failure is the verb's.
 pub(crate) async fn run(args: StopArgs, context: &mut Context<'_>) -> Result<(), Failure> {
     let client = context.client()?;
+    let timeout = if args.force { Some(0) } else { args.timeout };
     let mut stopped = Vec::new();
     let mut failure = None;
     for name in &args.tasks {
-        match stop_named(&client, name, args.reason.as_deref()).await {
+        match stop_named(&client, name, args.reason.as_deref(), timeout).await {
             Ok(task) => stopped.push(task),
             Err(err) if failure.is_none() => failure = Some(err),
             Err(err) => context.out.note(&format!("windlass: {name}: {err}")),
@@ -54,7 +65,8 @@ pub(crate) async fn run(args: StopArgs, context: &mut Context<'_>) -> Result<(),
                 ];
                 table.push(cells.map(str::to_owned));
             }
-            context.out.lines(&table.render(context.out.colour))?;
+            let lines = context.out.table(&table);
+            context.out.lines(&lines)?;
         }
         Format::Json => {
             let mut value = json!({ "tasks": stopped });
@@ -65,9 +77,35 @@ pub(crate) async fn run(args: StopArgs, context: &mut Context<'_>) -> Result<(),
     failure.map_or(Ok(()), Err)
 }
 
-async fn stop_named(client: &Client, name: &str, reason: Option<&str>) -> Result<Task, Failure> {
+async fn stop_named(
+    client: &Client,
+    name: &str,
+    reason: Option<&str>,
+    timeout: Option<u32>,
+) -> Result<Task, Failure> {
     let found = task::find(client, name).await?;
-    stop(client, &found, reason).await
+    match timeout {
+        Some(seconds) => stop_within(client, &found, reason, seconds).await,
+        None => stop(client, &found, reason).await,
+    }
+}
+
+/// Asks that a task stop, and that what still runs after so many seconds be killed.
+pub(crate) async fn stop_within(
+    client: &Client,
+    task: &Task,
+    reason: Option<&str>,
+    seconds: u32,
+) -> Result<Task, Failure> {
+    #[derive(Deserialize)]
+    struct Stopped {
+        task: Task,
+    }
+    let request = json!({ "task": task::id(task), "reason": reason, "timeoutSeconds": seconds });
+    let answer = client.windlass("StopTask", &request).await?;
+    let stopped: Result<Stopped, _> = serde_json::from_value(answer);
+    let stopped = stopped.map_err(|err| Failure::Failed(format!("StopTask: {err}")))?;
+    Ok(stopped.task)
 }
 
 /// Asks that a task stop; its state afterwards.

@@ -1,10 +1,12 @@
 //! Which thing a name means: an ARN and `kind/name` say it, of a bare name the first kind that has
-//! it counts, in the order task, definition, cluster, instance, node.
+//! it counts, in the order task (by its id, then by its family while it runs), definition, cluster,
+//! instance, node.
 
 use crate::client::Client;
 use crate::commands::nodes::{self, Node};
 use crate::failure::Failure;
 use crate::task;
+use crate::task_list;
 use crate::words::last_part;
 use windlass_wire::ops;
 use windlass_wire::shapes::cluster::Cluster;
@@ -24,6 +26,8 @@ pub(crate) enum Thing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Task,
+    /// A task that runs, by its family or group.
+    Named,
     Definition,
     Cluster,
     Instance,
@@ -56,7 +60,7 @@ fn kinds(name: &str) -> (Vec<Kind>, &str) {
         return (vec![Kind::Definition], name);
     }
     let is_digits = !name.is_empty() && name.bytes().all(|b| b.is_ascii_hexdigit());
-    let names = [Kind::Definition, Kind::Cluster];
+    let names = [Kind::Named, Kind::Definition, Kind::Cluster];
     let ids = [Kind::Task, Kind::Instance];
     let mut kinds = Vec::new();
     kinds.extend(ids.first().filter(|_| is_digits));
@@ -72,9 +76,16 @@ pub(crate) async fn find(client: &Client, name: &str) -> Result<Thing, Failure> 
     let only = kinds.len() == 1;
     for kind in kinds {
         let found = match kind {
-            Kind::Task => task::find(client, rest)
-                .await
-                .map(|it| Some(Thing::Task(Box::new(it)))),
+            // `task/web` means a task, whatever else is called so.
+            Kind::Task if only => {
+                let found = task::find(client, rest).await;
+                found.map(|it| Some(Thing::Task(Box::new(it))))
+            }
+            Kind::Task => {
+                let found = task::by_id(client, rest).await;
+                found.map(|it| Some(Thing::Task(Box::new(it))))
+            }
+            Kind::Named => running(client, rest).await,
             Kind::Definition => {
                 let found = task::definition(client, rest).await;
                 found.map(|it| Some(Thing::Definition(Box::new(it))))
@@ -93,6 +104,19 @@ pub(crate) async fn find(client: &Client, name: &str) -> Result<Thing, Failure> 
     Err(Failure::NotFound(format!(
         "nothing is called {name}: `windlass ps -a` lists tasks, `windlass nodes` lists nodes"
     )))
+}
+
+/// The task of that family or group that runs. Of those that have stopped nothing is said here:
+/// then the name is rather the definition's.
+async fn running(client: &Client, name: &str) -> Result<Option<Thing>, Failure> {
+    let mut found = task_list::named(client, name).await?;
+    found.retain(|task| !task::is_stopped(task));
+    match task_list::only(name, found) {
+        Ok(found) => Ok(found.map(|it| Thing::Task(Box::new(it)))),
+        Err(several) => Err(Failure::Usage(format!(
+            "{several}\nor the definition as definition/{name}"
+        ))),
+    }
 }
 
 async fn cluster(client: &Client, name: &str) -> Result<Option<Thing>, Failure> {
@@ -167,7 +191,7 @@ mod tests {
 
     #[test]
     fn names_tell_their_kind_where_they_can() {
-        use Kind::{Cluster, Definition, Instance, Node, Task};
+        use Kind::{Cluster, Definition, Instance, Named, Node, Task};
         let task = "arn:aws:ecs:us-east-1:000000000000:task/default/3f2a";
         let definition = "arn:aws:ecs:us-east-1:000000000000:task-definition/web:3";
         let instance = "arn:aws:ecs:us-east-1:000000000000:container-instance/default/c0ffee";
@@ -180,10 +204,10 @@ mod tests {
             ("cluster/default", vec![Cluster], "default"),
             ("definition/web:3", vec![Definition], "web:3"),
             ("node/mill", vec![Node], "mill"),
-            ("web", vec![Definition, Cluster, Node], "web"),
+            ("web", vec![Named, Definition, Cluster, Node], "web"),
             (
                 "3f2a",
-                vec![Task, Definition, Cluster, Instance, Node],
+                vec![Task, Named, Definition, Cluster, Instance, Node],
                 "3f2a",
             ),
         ] {

@@ -290,7 +290,7 @@ impl Guard<'_> {
                 dir: self.dir.display().to_string(),
                 source: Box::new(error),
             },
-            error => self.damaged(format!("the engine cannot {what}: {error:?}")),
+            error => self.damaged(format!("the engine cannot {what}: {error}")),
         })
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct Query {
     /// The task's whole id.
     pub(crate) task: String,
     pub(crate) tail: Option<u32>,
+    /// In the form of a record's time.
+    pub(crate) since: Option<String>,
     pub(crate) follow: bool,
     /// All of the task's when nothing.
     pub(crate) container: Option<String>,
@@ -87,7 +89,7 @@ impl Records {
             return Ok(Next::End(None));
         }
         // A server that ends closes what it sends: only the task's end is the end of its logs.
-        let task = task::find(&self.link.client, &self.query.task).await?;
+        let task = task::by_id(&self.link.client, &self.query.task).await?;
         match task::is_stopped(&task) {
             true => Ok(Next::End(Some(Box::new(task)))),
             false => Err(Failure::Unreachable(format!(
@@ -102,6 +104,9 @@ async fn open(link: &Link, query: &Query, seen: &Seen) -> Result<Pieces, Failure
     let containers: Vec<&str> = query.container.as_deref().into_iter().collect();
     let mut request =
         json!({ "task": query.task, "containers": containers, "follow": query.follow });
+    if let (Some(since), Some(members)) = (&query.since, request.as_object_mut()) {
+        members.insert("since".to_owned(), since.as_str().into());
+    }
     // What follows the last lines is found among all.
     if let (Some(tail), Some(members)) = (query.tail, request.as_object_mut())
         && seen.is_nothing()

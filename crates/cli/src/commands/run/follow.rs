@@ -4,11 +4,11 @@ use crate::commands::history::{self, Entry};
 use crate::commands::logs::{Next, Printer, Query, Record, Records};
 use crate::commands::{Context, stop};
 use crate::failure::{Failure, RUN_FAILED};
+use crate::interrupts::{Interrupt, Interrupts};
 use crate::link::{GONE, Link};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::task::{self, text};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use windlass_wire::shapes::task::Task;
@@ -52,7 +52,8 @@ pub(super) async fn follow(
     let stopper = Stopper {
         link: link.clone(),
         tasks,
-        sender: Some(sender.downgrade()),
+        asked: 0,
+        sender: sender.downgrade(),
         work: JoinSet::new(),
     };
     drop(sender);
@@ -87,8 +88,12 @@ async fn show(
             None => next(&mut receiver, interrupts).await,
         };
         match event {
-            Event::Message(message) => shown.print(&mut context.out, message)?,
+            Event::Message(message) => match shown.print(&mut context.out, message) {
+                Err(failure) if failure.is_hangup() => stopper.hang_up(&mut context.out),
+                printed => printed?,
+            },
             Event::Interrupt => stopper.interrupt(&mut context.out)?,
+            Event::Hangup => stopper.hang_up(&mut context.out),
             Event::End => break,
         }
     }
@@ -101,13 +106,17 @@ async fn show(
 enum Event {
     Message(Message),
     Interrupt,
+    Hangup,
     End,
 }
 
 async fn next(receiver: &mut mpsc::Receiver<Message>, interrupts: &mut Interrupts) -> Event {
     tokio::select! {
         message = receiver.recv() => message.map_or(Event::End, Event::Message),
-        () = interrupts.next() => Event::Interrupt,
+        interrupt = interrupts.next() => match interrupt {
+            Interrupt::Asked => Event::Interrupt,
+            Interrupt::Hangup => Event::Hangup,
+        },
     }
 }
 
@@ -129,7 +138,7 @@ impl Shown {
             Message::Records(at, records) => {
                 if let Some(printer) = self.printers.get_mut(at) {
                     for record in &records {
-                        printer.print(out, record, true)?;
+                        printer.print(out, record)?;
                     }
                 }
                 self.is_gone_told = false;
@@ -146,37 +155,66 @@ impl Shown {
     }
 }
 
-/// The first interrupt stops the tasks, the second leaves them as they are.
+/// The first interrupt stops the tasks, the second kills them, the third leaves them as they are.
 struct Stopper {
     link: Link,
     tasks: Vec<Task>,
-    /// Nothing once it was asked. Weak, so that the messages have an end without it.
-    sender: Option<mpsc::WeakSender<Message>>,
+    /// How often it was.
+    asked: u32,
+    /// Weak, so that the messages have an end without it.
+    sender: mpsc::WeakSender<Message>,
     work: JoinSet<()>,
 }
 
 impl Stopper {
+    /// The terminal is closed: nobody reads any more, and the tasks are stopped as Ctrl-C does it.
+    fn hang_up(&mut self, out: &mut Output) {
+        out.mute();
+        if self.asked == 0 {
+            self.asked = 1;
+            self.stop(false);
+        }
+    }
+
     fn interrupt(&mut self, out: &mut Output) -> Result<(), Failure> {
-        let Some(sender) = self.sender.take() else {
-            out.note("windlass: left before the tasks have stopped; `windlass ps -a` shows them");
-            return Err(Failure::Interrupted);
-        };
-        out.note("windlass: stopping; Ctrl-C again leaves the tasks as they are");
+        self.asked = self.asked.saturating_add(1);
+        match self.asked {
+            1 => {
+                out.note("windlass: stopping; Ctrl-C again kills");
+                self.stop(false);
+            }
+            2 => {
+                out.note("windlass: killing; Ctrl-C again leaves the tasks as they are");
+                self.stop(true);
+            }
+            _ => {
+                out.note("windlass: left before the tasks have stopped; `windlass ps` shows them");
+                return Err(Failure::Interrupted);
+            }
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, kill: bool) {
         for task in &self.tasks {
-            let Some(sender) = sender.upgrade() else {
+            let Some(sender) = self.sender.upgrade() else {
                 break;
             };
             let (link, task) = (self.link.clone(), task.clone());
-            self.work.spawn(stop_surely(link, task, sender));
+            self.work.spawn(stop_surely(link, task, kill, sender));
         }
-        Ok(())
     }
 }
 
 /// Asks that a task stop, as soon as there is a server to ask.
-async fn stop_surely(mut link: Link, task: Task, messages: mpsc::Sender<Message>) {
+async fn stop_surely(mut link: Link, task: Task, kill: bool, messages: mpsc::Sender<Message>) {
+    let reason = Some("Interrupted");
     loop {
-        let Err(failure) = stop::stop(&link.client, &task, Some("Interrupted")).await else {
+        let asked = match kill {
+            true => stop::stop_within(&link.client, &task, reason, 0).await,
+            false => stop::stop(&link.client, &task, reason).await,
+        };
+        let Err(failure) = asked else {
             return;
         };
         if failure.is_gone() {
@@ -286,27 +324,4 @@ pub(super) fn code_of(
     }?;
     // Beyond a byte a process cannot pass it on.
     Some(u8::try_from(code).unwrap_or(RUN_FAILED))
-}
-
-/// Ctrl-C and a request to terminate.
-pub(super) struct Interrupts {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Interrupts {
-    pub(super) fn new() -> Result<Interrupts, Failure> {
-        let listen = |kind| signal(kind).map_err(Failure::file("listen for signals"));
-        Ok(Interrupts {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }
