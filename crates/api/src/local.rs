@@ -28,13 +28,20 @@ pub enum LocalError {
 
 pub trait Local: Send + Sync + 'static {
     fn list_images(&self) -> Answered<'_, Vec<ImageSummary>>;
-    /// Loads an archive that lies in [`Local::upload_dir`].
-    fn load_image(&self, archive: PathBuf) -> Answered<'_, Vec<ImageName>>;
+    /// Loads an archive that lies in [`Local::upload_dir`]. A name that is given takes the place of
+    /// those in the archive.
+    fn load_image(&self, archive: PathBuf, name: Option<String>) -> Answered<'_, LoadedImages>;
+    /// Gives an image a further name.
+    fn tag_image(&self, image: String, name: String) -> Answered<'_, ImageName>;
+    /// Removes images that nothing uses: those without a tag, or all.
+    fn prune_images(&self, all: bool) -> Answered<'_, PrunedImages>;
+    fn image_usage(&self) -> Answered<'_, ImageUsage>;
     fn pull_image(&self, reference: String) -> Answered<'_, ImageName>;
     /// Keeps a password for a registry, once the registry took it.
     fn login(&self, registry: String, username: String, password: String) -> Answered<'_, ()>;
     fn logout(&self, registry: String) -> Answered<'_, ()>;
-    fn remove_image(&self, reference: String) -> Answered<'_, ()>;
+    /// Removes an image by name, or by its digest or the first digits of it.
+    fn remove_image(&self, image: String) -> Answered<'_, ()>;
     /// Makes an image of a folder of this machine.
     fn import_rootfs(&self, name: String, directory: PathBuf) -> Answered<'_, ImageName>;
     /// The lines of a task's containers, oldest first. An error in between cuts the answer, so that
@@ -61,6 +68,9 @@ pub struct MachineFigures {
 pub struct ImageSummary {
     pub name: String,
     pub digest: String,
+    /// When it was built, as its builder wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<String>,
     pub size_bytes: u64,
     pub layers: usize,
     /// What uses it now: a pinned image is not removed.
@@ -72,6 +82,45 @@ pub struct ImageSummary {
 pub struct ImageName {
     pub name: String,
     pub digest: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadedImages {
+    pub images: Vec<ImageName>,
+    /// What was in the archive and was not loaded, in words.
+    pub left_out: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrunedImages {
+    pub removed: Vec<String>,
+    pub freed_bytes: u64,
+}
+
+/// What the image store holds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageUsage {
+    pub images: ImageShare,
+    /// Unpacked; a layer of several images counts once.
+    pub layers: ImageShare,
+    /// Compressed layers of images that were loaded.
+    pub archives: ImageShare,
+    /// That were cut and may go on.
+    pub downloads: ImageShare,
+    pub free_bytes: u64,
+}
+
+/// One kind of what the image store holds, and what of it nothing uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageShare {
+    pub count: u64,
+    pub used: u64,
+    pub bytes: u64,
+    pub reclaimable_bytes: u64,
 }
 
 #[derive(Clone, Debug)]

@@ -95,6 +95,7 @@ pub(crate) async fn answer(
         "CreateKey" => keys::create(&call).await,
         "DescribeHistory" => history::describe(&call).await,
         "FindTask" => history::find_task(&call).await,
+        "GetImageUsage" => images::usage(&call).await,
         "GetLogs" => logs::get(&call).await,
         "GetStatus" => status::get(&call),
         "ImportKey" => keys::import(&call).await,
@@ -104,6 +105,7 @@ pub(crate) async fn answer(
         "ListNodes" => nodes::list(&call).await,
         "LoginRegistry" => registries::login(&call).await,
         "LogoutRegistry" => registries::logout(&call).await,
+        "PruneImages" => images::prune(&call).await,
         "PullImage" => images::pull(&call).await,
         "RemoveNode" => nodes::remove(&call).await,
         "RemoveImage" => images::remove(&call).await,
@@ -111,6 +113,7 @@ pub(crate) async fn answer(
         "RunTask" => Box::pin(run::run_task(&call)).await,
         "StopEverything" => nodes::stop_everything(&call).await,
         "StopTask" => stop::task(&call).await,
+        "TagImage" => images::tag(&call).await,
         _ => Err(messages::request::unknown_operation(&format!(
             "Windlass.{name}"
         ))),

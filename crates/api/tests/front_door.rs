@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use windlass_api::local::{
-    Answered, ImageName, ImageSummary, Local, LocalError, LogLine, LogQuery, MachineFigures,
+    Answered, ImageName, ImageSummary, ImageUsage, LoadedImages, Local, LocalError, LogLine,
+    LogQuery, MachineFigures, PrunedImages,
 };
 use windlass_api::{AccessKey, Keys, limits};
 use windlass_model::arn::Scope;
@@ -37,9 +38,18 @@ impl Local for Machine {
     fn list_images(&self) -> Answered<'_, Vec<ImageSummary>> {
         absent()
     }
-    fn load_image(&self, _archive: PathBuf) -> Answered<'_, Vec<ImageName>> {
+    fn load_image(&self, _archive: PathBuf, _name: Option<String>) -> Answered<'_, LoadedImages> {
         self.loads.fetch_add(1, Ordering::Relaxed);
-        Box::pin(async { Ok(Vec::new()) })
+        Box::pin(async { Ok(LoadedImages::default()) })
+    }
+    fn tag_image(&self, _image: String, _name: String) -> Answered<'_, ImageName> {
+        absent()
+    }
+    fn prune_images(&self, _all: bool) -> Answered<'_, PrunedImages> {
+        absent()
+    }
+    fn image_usage(&self) -> Answered<'_, ImageUsage> {
+        absent()
     }
     fn pull_image(&self, _reference: String) -> Answered<'_, ImageName> {
         absent()

@@ -149,18 +149,21 @@ impl Client {
         })
     }
 
-    /// Calls `Windlass.<name>` with `length` bytes that come through `pieces` and have `digest`.
+    /// Calls `Windlass.<name>` with `length` bytes that come through `pieces` and have `digest`. What
+    /// they hold is to be called `image`, if that is given.
     ///
     /// # Errors
     /// As [`Client::call`].
     pub async fn upload(
         &self,
         name: &str,
+        image: Option<&str>,
         digest: String,
         length: u64,
         pieces: mpsc::Receiver<Bytes>,
     ) -> Result<Value, Failure> {
         let content = Content {
+            image: image.map(str::to_owned),
             digest,
             body: BoxBody::new(Upload {
                 pieces,
@@ -225,6 +228,9 @@ impl Client {
         if let Some(token) = &self.keys.session_token {
             headers.insert("x-amz-security-token", token.clone());
         }
+        if let Some(image) = &content.image {
+            headers.insert("x-amz-windlass-image", image.clone());
+        }
         let signable = Signable {
             method: "POST",
             path: "/",
@@ -251,6 +257,8 @@ impl Client {
 
 /// A request's body and its digest.
 struct Content {
+    /// What an image in the body is to be called: the body has no place for it.
+    image: Option<String>,
     digest: String,
     body: BoxBody<Bytes, Infallible>,
 }
@@ -258,6 +266,7 @@ struct Content {
 impl From<Vec<u8>> for Content {
     fn from(body: Vec<u8>) -> Content {
         Content {
+            image: None,
             digest: sign::digest(&body),
             body: BoxBody::new(Full::new(body.into())),
         }

@@ -1,25 +1,28 @@
 //! Image archives: OCI layouts and what `docker save` writes, as tar or compressed tar.
 //!
-//! An archive is read once, front to back, so that it may come over a connection. Its members are
-//! an index by exact name and nothing more: no name in it ever becomes a path, links are not
-//! followed, and every member that is used is checked against the digest that leads to it.
+//! An archive is read once, front to back, so that it may come over a connection. No name in it
+//! ever becomes a path, and every member that is used is checked against the digest that leads to
+//! it. Nothing that is in an archive is dropped without a word: what is no image for this machine is
+//! told, and an image without a name gets one of its digest.
 
-use std::collections::BTreeMap;
+mod docker;
+mod members;
+mod oci;
+mod rootfs;
+
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use serde::Deserialize;
-
+use self::members::{Members, cleaned, linked};
 use crate::digest::Digest;
-use crate::entries::{Entries, Kind};
-use crate::error::{At, Error, Result};
-use crate::files::{Received, Temporary};
-use crate::folder;
+use crate::entries::{Entries, Entry, Kind};
+use crate::error::{Error, Result};
+use crate::files::Received;
 use crate::inflate::with_plain;
 use crate::install::{Busy, Checked, Progress, ProgressFn, Source};
-use crate::manifest::{self, Descriptor, Document, Manifest, OCI_CONFIG, OCI_LAYER};
+use crate::manifest::{Descriptor, Manifest, OCI_CONFIG};
+use crate::name::{NewName, of_id};
 use crate::reference::Reference;
 use crate::store::Store;
 
@@ -29,34 +32,61 @@ pub struct LoadOptions {
     /// Whether a name that already means another image is moved. Without it such an archive is
     /// refused: an import must not swap what running services start from.
     pub replace: bool,
-    /// The name of an archive with one image that names none.
-    pub name: Option<Reference>,
+    /// What the image is to be called, in place of the names in the archive. Without a tag it goes
+    /// with the tags that the archive has.
+    pub name: Option<NewName>,
 }
 
 /// A name that was loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
-    /// The name in the archive.
+    /// The name in the archive, or the one that was given; of an image without a name its id.
     pub reference: Reference,
     /// The manifest's digest.
     pub digest: Digest,
 }
 
+/// What became of an archive.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadedArchive {
+    /// By image, in the archive's order.
+    pub images: Vec<Loaded>,
+    /// What was in it and was not loaded, in words: other machines' images, signatures.
+    pub left_out: Vec<String>,
+}
+
 /// Names, with the index they came through if any, and the image.
 struct Found {
+    /// None means that it is called by its digest.
     names: Vec<Reference>,
     index: Option<Digest>,
     image: Checked,
 }
 
-/// A regular member, kept in a temporary file.
-struct Member {
-    temporary: Temporary,
-    digest: Digest,
-    bytes: u64,
+/// The name that the caller gave, for the images of one archive.
+struct Given<'a> {
+    name: Option<&'a NewName>,
 }
 
-type Members = BTreeMap<Vec<u8>, Member>;
+impl Given<'_> {
+    /// What an image is called that the archive calls so.
+    fn names(&self, names: Vec<Reference>, tags: &[String]) -> Result<Vec<Reference>> {
+        let Some(given) = self.name else {
+            return Ok(names);
+        };
+        let own_tags = names.iter().filter_map(Reference::tag);
+        let mut all: Vec<Reference> = own_tags
+            .chain(tags.iter().map(String::as_str))
+            .map(|tag| given.with_tag(tag))
+            .collect::<Result<_, _>>()?;
+        if all.is_empty() {
+            all.push(given.reference().clone());
+        }
+        all.sort();
+        all.dedup();
+        Ok(all)
+    }
+}
 
 impl Store {
     /// Loads all images of an archive. Blocks; reads to the end of `source`.
@@ -69,28 +99,36 @@ impl Store {
         source: impl Read + Send,
         options: &LoadOptions,
         progress: ProgressFn<'_>,
-    ) -> Result<Vec<Loaded>> {
+    ) -> Result<LoadedArchive> {
         let mut members = self.read_members(source, progress)?;
-        let found = if members.contains_key(b"index.json".as_slice()) {
-            self.oci_images(&mut members, options)?
-        } else if members.contains_key(b"manifest.json".as_slice()) {
-            self.docker_images(&members, options)?
+        let name = options.name.as_ref();
+        let (given, limits) = (Given { name }, &self.inner.limits);
+        let (mut found, left_out) = if members.has("index.json") {
+            oci::images(&members, &given, limits)?
+        } else if members.has("manifest.json") {
+            let lone = oci::lone_image(&members, &given, limits)?;
+            let found = lone.map_or_else(|| docker::images(&members, &given, limits), Ok)?;
+            (found, Vec::new())
         } else {
             return Err(Error::archive(
                 "it has neither index.json nor manifest.json; make it with docker save, \
                  skopeo copy or another tool that writes OCI archives",
             ));
         };
+        for found in found.iter_mut().filter(|found| found.names.is_empty()) {
+            found.names.push(of_id(found.image.digest)?);
+        }
+        check_distinct(&found)?;
         if !options.replace {
             for found in &found {
                 self.check_names(found)?;
             }
         }
-        let mut loaded = Vec::new();
+        let mut images = Vec::new();
         for found in found {
-            loaded.extend(self.install_swept(found, &mut members, progress)?);
+            images.extend(self.install_swept(found, &mut members, progress)?);
         }
-        Ok(loaded)
+        Ok(LoadedArchive { images, left_out })
     }
 
     /// [`Store::load_archive`] from a file.
@@ -102,71 +140,16 @@ impl Store {
         path: &Path,
         options: &LoadOptions,
         progress: ProgressFn<'_>,
-    ) -> Result<Vec<Loaded>> {
+    ) -> Result<LoadedArchive> {
         let file = File::open(path).map_err(|e| Error::read(path.display().to_string(), e))?;
         self.load_archive(file, options, progress)
     }
 
-    /// Makes an image with one layer of a folder's content: a root file system that some tool put
-    /// together. Blocks.
-    ///
-    /// # Errors
-    /// [`Error::Read`] when the folder cannot be read, else as [`Store::load_archive`].
-    pub fn import_rootfs(
-        &self,
-        name: &Reference,
-        folder: &Path,
-        options: &LoadOptions,
-        progress: ProgressFn<'_>,
-    ) -> Result<Loaded> {
-        folder::check(folder, self.inner.files.root())?;
-        let cannot_read = |e| Error::read(folder.display().to_string(), e);
-        let temporary = self.inner.files.temporary()?;
-        let mut tar = tar::Builder::new(io::BufWriter::new(&temporary.file));
-        tar.follow_symlinks(false);
-        folder::append(&mut tar, folder).map_err(cannot_read)?;
-        let written = tar
-            .into_inner()
-            .and_then(|b| b.into_inner().map_err(|e| e.into_error()));
-        written.map_err(cannot_read)?;
-        let mut layer = File::open(temporary.path()).at("open", temporary.path())?;
-        let received = self.receive(&mut layer, "the folder")?;
-        let config = serde_json::json!({
-            "architecture": manifest::own_architecture(),
-            "os": "linux",
-            "config": {
-                "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-            },
-            "rootfs": { "type": "layers", "diff_ids": [received.digest.to_string()] },
-        });
-        let layer = descriptor(OCI_LAYER, received.digest, received.bytes);
-        let image = assemble(name, config.to_string().into_bytes(), vec![layer])?;
-        let found = Found {
-            names: vec![name.clone()],
-            index: None,
-            image,
-        };
-        if !options.replace {
-            self.check_names(&found)?;
-        }
-        let mut members = Members::from([(Vec::new(), received.into())]);
-        let loaded = self.install_swept(found, &mut members, progress)?;
-        loaded
-            .into_iter()
-            .next()
-            .ok_or_else(|| Error::archive("it has no image"))
-    }
-
-    fn receive(&self, source: &mut impl Read, what: &str) -> Result<Received> {
-        self.inner
-            .files
-            .receive(source, what, self.inner.limits.blob_bytes)
-    }
-
     fn read_members(&self, source: impl Read + Send, progress: ProgressFn<'_>) -> Result<Members> {
         let limits = &self.inner.limits;
-        let read = with_plain(source, limits, limits.image_bytes, |plain| {
-            let mut members = Members::new();
+        let look = || self.inner.look();
+        let read = with_plain(source, limits, limits.image_bytes, &look, |plain| {
+            let mut members = Members::default();
             let mut entries = Entries::new(plain, limits);
             let (mut count, mut bytes) = (0, 0);
             while let Some(entry) = entries.next()? {
@@ -176,22 +159,7 @@ impl Store {
                     let limit = limits.archive_members;
                     return Err(io::Error::other(Error::Limit { what, limit }));
                 }
-                if entry.kind != Kind::File {
-                    continue;
-                }
-                let shown = format!("member \"{}\"", entry.path.escape_ascii());
-                let name = entry
-                    .path
-                    .strip_prefix(b"./")
-                    .unwrap_or(&entry.path)
-                    .to_vec();
-                let member = self
-                    .receive(&mut entries, &shown)
-                    .map_err(io::Error::other)?;
-                bytes += member.bytes;
-                if members.insert(name, member.into()).is_some() {
-                    return Err(io::Error::other(Error::archive(format!("two of {shown}"))));
-                }
+                bytes += self.add_member(&mut members, &entry, &mut entries)?;
                 progress(Progress::Received { bytes, total: None });
             }
             entries.finish()?;
@@ -204,155 +172,47 @@ impl Store {
         Ok(members)
     }
 
-    // --- OCI layout ----------------------------------------------------------------------------
-
-    fn oci_images(&self, members: &mut Members, options: &LoadOptions) -> Result<Vec<Found>> {
-        let json = self.small(members, b"index.json", self.inner.limits.manifest_bytes)?;
-        let Document::Index(entries) = Document::parse(&json, None, &self.inner.limits)? else {
-            return Err(Error::document("index", "index.json is no index"));
-        };
-        let mut found: Vec<Found> = Vec::new();
-        for entry in &entries {
-            let name = match name_of(entry)? {
-                Some(name) => name,
-                None if entries.len() == 1 => options.name.clone().ok_or_else(unnamed)?,
-                // Attestations and the like stand beside the images they speak of.
-                None => continue,
-            };
-            let (image, index) = self.oci_image(members, entry, &name, 1)?;
-            match found
-                .iter_mut()
-                .find(|f| f.image.digest == image.digest && f.index == index)
-            {
-                Some(same) => same.names.push(name),
-                None => found.push(Found {
-                    names: vec![name],
-                    index,
-                    image,
-                }),
-            }
-        }
-        if found.is_empty() {
-            return Err(unnamed());
-        }
-        Ok(found)
-    }
-
-    fn oci_image(
+    /// Keeps a member under its name; gives back how many bytes it has.
+    fn add_member(
         &self,
-        members: &Members,
-        entry: &Descriptor,
-        name: &Reference,
-        depth: usize,
-    ) -> Result<(Checked, Option<Digest>)> {
-        let limits = &self.inner.limits;
-        if depth > limits.index_depth {
-            let what = "the nesting of indexes".to_string();
-            return Err(Error::Limit {
-                what,
-                limit: limits.index_depth as u64,
-            });
-        }
-        let json = self.content(members, entry, limits.manifest_bytes)?;
-        let promised = Some(entry.media_type.as_str()).filter(|m| !m.is_empty());
-        match Document::parse(&json, promised, limits)? {
-            Document::Index(entries) => {
-                let inner = manifest::select(&entries, &name.to_string())?;
-                let (image, _) = self.oci_image(members, inner, name, depth + 1)?;
-                Ok((image, Some(entry.digest)))
+        members: &mut Members,
+        entry: &Entry,
+        content: &mut impl Read,
+    ) -> io::Result<u64> {
+        // What leads out of the archive is a name that nothing in it can mean.
+        let Some(name) = cleaned(&entry.path) else {
+            return Ok(0);
+        };
+        match entry.kind {
+            Kind::File => {
+                let received = self.receive_member(entry, content);
+                let received = received.map_err(io::Error::other)?;
+                let bytes = received.bytes;
+                members.add(name, received);
+                return Ok(bytes);
             }
-            Document::Manifest(manifest) => {
-                let config = self.content(members, &manifest.config, limits.config_bytes)?;
-                let image = Checked::new(&name.to_string(), json, manifest, config)?;
-                Ok((image, None))
+            Kind::Symlink => {
+                if let Some(target) = linked(&name, &entry.link) {
+                    members.add_link(name, target);
+                }
             }
+            Kind::HardLink => {
+                if let Some(target) = cleaned(&entry.link) {
+                    members.add_link(name, target);
+                }
+            }
+            Kind::Folder | Kind::Fifo | Kind::Device => {}
         }
+        Ok(0)
     }
 
-    /// The bytes that a descriptor promises.
-    fn content(&self, members: &Members, wanted: &Descriptor, bytes_max: u64) -> Result<Vec<u8>> {
-        let name = format!("blobs/sha256/{}", wanted.digest.hex());
-        let bytes = self.small(members, name.as_bytes(), bytes_max)?;
-        let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
-        if digest != wanted.digest || size != wanted.size {
-            return Err(Error::Mismatch {
-                what: format!("archive member {name}"),
-                expected: format!("{} with {} bytes", wanted.digest, wanted.size),
-                actual: format!("{digest} with {size} bytes"),
-            });
+    fn receive_member(&self, entry: &Entry, content: &mut impl Read) -> Result<Received> {
+        let (files, bytes_max) = (&self.inner.files, self.inner.limits.blob_bytes);
+        let shown = format!("member \"{}\"", entry.path.escape_ascii());
+        match &entry.sparse {
+            Some(sparse) => files.receive(&mut sparse.filled(content), &shown, bytes_max),
+            None => files.receive(content, &shown, bytes_max),
         }
-        Ok(bytes)
-    }
-
-    // --- docker save ---------------------------------------------------------------------------
-
-    fn docker_images(&self, members: &Members, options: &LoadOptions) -> Result<Vec<Found>> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Saved {
-            config: String,
-            repo_tags: Option<Vec<String>>,
-            layers: Vec<String>,
-        }
-        let limits = &self.inner.limits;
-        let json = self.small(members, b"manifest.json", limits.manifest_bytes)?;
-        let saved: Vec<Saved> = serde_json::from_slice(&json)
-            .map_err(|e| Error::document("manifest", e.to_string()))?;
-        let mut found = Vec::new();
-        for saved in &saved {
-            let mut names = Vec::new();
-            for tag in saved.repo_tags.iter().flatten() {
-                names.push(tag.parse::<Reference>()?);
-            }
-            if names.is_empty() {
-                let only = options.name.clone().filter(|_| saved_is_only(&json));
-                names.push(only.ok_or_else(unnamed)?);
-            }
-            if saved.layers.len() > limits.layers {
-                let what = "the number of layers".to_string();
-                return Err(Error::Limit {
-                    what,
-                    limit: limits.layers as u64,
-                });
-            }
-            let config = self.small(members, saved.config.as_bytes(), limits.config_bytes)?;
-            let mut layers = Vec::new();
-            for layer in &saved.layers {
-                let member = member(members, layer.as_bytes())?;
-                layers.push(descriptor(media_type(member), member.digest, member.bytes));
-            }
-            let image = assemble(&names[0], config, layers)?;
-            found.push(Found {
-                names,
-                index: None,
-                image,
-            });
-        }
-        if found.is_empty() {
-            return Err(Error::archive("its manifest.json lists no image"));
-        }
-        Ok(found)
-    }
-
-    // --- both ----------------------------------------------------------------------------------
-
-    fn small(&self, members: &Members, name: &[u8], bytes_max: u64) -> Result<Vec<u8>> {
-        let member = member(members, name)?;
-        if member.bytes > bytes_max {
-            let what = format!("the size of archive member \"{}\"", name.escape_ascii());
-            return Err(Error::Limit {
-                what,
-                limit: bytes_max,
-            });
-        }
-        // Not larger than the limit just checked, which fits memory.
-        let mut bytes = vec![0; member.bytes as usize];
-        member
-            .temporary
-            .file
-            .read_exact_at(&mut bytes, 0)
-            .at("read", member.temporary.path())?;
-        Ok(bytes)
     }
 
     fn check_names(&self, found: &Found) -> Result<()> {
@@ -396,19 +256,15 @@ impl Store {
             if inner.files.blob(&layer.digest).exists() {
                 continue;
             }
-            let key = members
-                .iter()
-                .find(|(_, m)| m.digest == layer.digest)
-                .map(|(k, _)| k.clone());
-            let Some(member) = key.and_then(|key| members.remove(&key)) else {
+            let Some(member) = members.take(&layer.digest) else {
                 let name = format!("blobs/sha256/{}", layer.digest.hex());
-                return Err(match members.get(name.as_bytes()) {
-                    Some(other) => Error::Mismatch {
+                return Err(match members.find(&name) {
+                    Ok((actual, _)) => Error::Mismatch {
                         what: format!("archive member {name}"),
                         expected: layer.digest.to_string(),
-                        actual: other.digest.to_string(),
+                        actual: actual.to_string(),
                     },
-                    None => Error::archive(format!("layer {} is missing", layer.digest)),
+                    Err(_) => Error::archive(format!("layer {} is missing", layer.digest)),
                 });
             };
             if member.bytes != layer.size {
@@ -418,7 +274,7 @@ impl Store {
                     actual: format!("{} bytes", member.bytes),
                 });
             }
-            member.temporary.keep_as(&inner.files.blob(&layer.digest))?;
+            member.path.keep_as(&inner.files.blob(&layer.digest))?;
         }
         let open = |at: usize| inner.open_blob(&layers[at].digest);
         let source = Source {
@@ -436,76 +292,24 @@ impl Store {
     }
 }
 
-impl From<Received> for Member {
-    fn from(received: Received) -> Self {
-        let Received {
-            temporary,
-            digest,
-            bytes,
-        } = received;
-        Self {
-            temporary,
-            digest,
-            bytes,
-        }
-    }
-}
-
-/// Name by the annotation of containerd, which is always full, else by OCI's, which some tools
-/// fill with a tag alone.
-fn name_of(entry: &Descriptor) -> Result<Option<Reference>> {
-    if let Some(name) = entry.annotations.get("io.containerd.image.name") {
-        return Ok(Some(name.parse()?));
-    }
-    match entry.annotations.get("org.opencontainers.image.ref.name") {
-        Some(name) if name.contains(['/', ':']) => Ok(Some(name.parse()?)),
-        _ => Ok(None),
-    }
-}
-
-fn unnamed() -> Error {
-    Error::archive("it does not say what the image is called; give a name, or save it with one")
-}
-
-fn saved_is_only(manifest_json: &[u8]) -> bool {
-    serde_json::from_slice::<Vec<serde::de::IgnoredAny>>(manifest_json).is_ok_and(|v| v.len() == 1)
-}
-
-fn member<'a>(members: &'a Members, name: &[u8]) -> Result<&'a Member> {
-    members.get(name).ok_or_else(|| {
-        Error::archive(format!(
-            "it has no regular member \"{}\"",
-            name.escape_ascii()
-        ))
-    })
-}
-
-fn media_type(member: &Member) -> &'static str {
-    let mut start = [0; 4];
-    let _ = member.temporary.file.read_at(&mut start, 0);
-    match start {
-        [0x1f, 0x8b, ..] => "application/vnd.oci.image.layer.v1.tar+gzip",
-        [0x28, 0xb5, 0x2f, 0xfd] => "application/vnd.oci.image.layer.v1.tar+zstd",
-        _ => OCI_LAYER,
-    }
-}
-
-fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
-    let media_type = media_type.to_string();
-    Descriptor {
-        media_type,
-        digest,
-        size,
-        platform: None,
-        annotations: BTreeMap::new(),
+/// One name for two images would lose one of them.
+fn check_distinct(found: &[Found]) -> Result<()> {
+    let mut names: Vec<&Reference> = found.iter().flat_map(|found| &found.names).collect();
+    names.sort();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(pair) => Err(Error::archive(format!(
+            "two of its images would be called {}; give a name without a tag, or load it without one",
+            pair[0]
+        ))),
     }
 }
 
 /// An image that comes without a manifest gets one.
-fn assemble(name: &Reference, config: Vec<u8>, layers: Vec<Descriptor>) -> Result<Checked> {
-    let config_descriptor = descriptor(OCI_CONFIG, Digest::of(&config), config.len() as u64);
+fn assemble(shown: &str, config: Vec<u8>, layers: Vec<Descriptor>) -> Result<Checked> {
+    let config_descriptor = Descriptor::new(OCI_CONFIG, Digest::of(&config), config.len() as u64);
     let manifest = Manifest::new(config_descriptor, layers);
     let json =
         serde_json::to_vec(&manifest).map_err(|e| Error::document("manifest", e.to_string()))?;
-    Checked::new(&name.to_string(), json, manifest, config)
+    Checked::new(shown, json, manifest, config)
 }

@@ -1,11 +1,12 @@
 //! Owners, modes, times and extended attributes of unpacked files: what an image may set.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
 
 use crate::entries::Entry;
 use crate::lowers::OPAQUE;
@@ -21,6 +22,9 @@ pub(crate) fn describe(fd: &OwnedFd, entry: &Entry, notices: &mut Notices) -> io
     rustix::fs::fchown(fd, Some(uid), Some(gid))?;
     rustix::fs::fchmod(fd, Mode::from_raw_mode(entry.mode))?;
     for (name, value) in &entry.xattrs {
+        if name == DEFAULT_ACL.as_bytes() {
+            continue;
+        }
         let why = match is_kept(name, value) {
             true => match set(fd, name, value) {
                 Ok(()) => continue,
@@ -40,14 +44,66 @@ fn set(fd: &OwnedFd, name: &[u8], value: &[u8]) -> rustix::io::Result<()> {
     rustix::fs::fsetxattr(fd, OsStr::from_bytes(name), value, XattrFlags::empty())
 }
 
-/// Capabilities of programs such as ping, and what users store. `trusted.` would be overlayfs's
-/// own marks, `security.` labels of the machine that built the image.
+/// Capabilities of programs such as ping, access control lists, and what users store. `trusted.`
+/// would be overlayfs's own marks, other `security.` ones labels of the machine that built the
+/// image. The kernel checks the form of capabilities and lists.
 fn is_kept(name: &[u8], value: &[u8]) -> bool {
     match name {
         // Versions 2 and 3 of the kernel's structure.
         b"security.capability" => matches!(value.len(), 20 | 24),
+        b"system.posix_acl_access" => true,
         _ => name.starts_with(b"user.") && !name.starts_with(b"user.overlay."),
     }
+}
+
+/// The access control list that files made in a folder inherit. It is set once all are made that
+/// the image has there, which have lists of their own or none.
+const DEFAULT_ACL: &str = "system.posix_acl_default";
+
+/// The one that an entry gives its folder.
+pub(crate) fn default_acl(entry: &Entry) -> Option<&[u8]> {
+    let found = entry
+        .xattrs
+        .iter()
+        .rfind(|(name, _)| name == DEFAULT_ACL.as_bytes());
+    found.map(|(_, value)| value.as_slice())
+}
+
+/// The one that a folder has.
+pub(crate) fn default_acl_of(folder: &OwnedFd) -> io::Result<Option<Vec<u8>>> {
+    let mut value = vec![0; XATTR_BYTES];
+    match rustix::fs::fgetxattr(folder, DEFAULT_ACL, &mut value[..]) {
+        Ok(length) => Ok(Some(value[..length].to_vec())),
+        Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(crate) fn set_default_acl(folder: &OwnedFd, acl: &[u8]) -> rustix::io::Result<()> {
+    set(folder, DEFAULT_ACL.as_bytes(), acl)
+}
+
+/// Takes away the attributes that images may set.
+pub(crate) fn clear(folder: &OwnedFd) -> io::Result<()> {
+    for name in kept_names(folder)? {
+        match rustix::fs::fremovexattr(folder, &*name) {
+            Ok(()) | Err(Errno::NODATA) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Names of attributes that images may set, whatever their values.
+fn kept_names(from: &OwnedFd) -> io::Result<Vec<OsString>> {
+    let mut names = vec![0; XATTR_BYTES];
+    let length = rustix::fs::flistxattr(from, &mut names[..])?;
+    let names = names[..length].split(|&b| b == 0);
+    // The length of a capability's value is looked at where there is a value.
+    let kept = names.filter(|name| is_kept(name, &[0; 20]));
+    Ok(kept
+        .map(|name| OsStr::from_bytes(name).to_owned())
+        .collect())
 }
 
 /// Hides what lower layers have in a folder.
@@ -60,21 +116,21 @@ pub(crate) fn make_opaque(folder: &OwnedFd) -> io::Result<()> {
     )?)
 }
 
-/// Makes one file or folder like another.
+/// Makes one file or folder like another, but for the access control list that files made in it
+/// inherit.
 pub(crate) fn copy_attributes(from: &OwnedFd, to: &OwnedFd, stat: &Stat) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     rustix::fs::fchown(to, Some(uid), Some(gid))?;
     rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-    let mut names = vec![0; XATTR_BYTES];
-    let length = rustix::fs::flistxattr(from, &mut names[..])?;
-    for name in names[..length].split(|&b| b == 0) {
+    for name in kept_names(from)? {
         let mut value = vec![0; XATTR_BYTES];
-        let Ok(length) = rustix::fs::fgetxattr(from, OsStr::from_bytes(name), &mut value[..])
-        else {
+        let Ok(length) = rustix::fs::fgetxattr(from, &*name, &mut value[..]) else {
             continue;
         };
-        if is_kept(name, &value[..length]) {
-            set(to, name, &value[..length])?;
+        match set(to, name.as_bytes(), &value[..length]) {
+            // A volume may lie on a file system that has none.
+            Ok(()) | Err(Errno::NOTSUP) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(rustix::fs::futimens(to, &timestamps(modified(stat)))?)

@@ -16,7 +16,8 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 
-use crate::attributes::{copy_attributes, modified, timestamps};
+use crate::attributes::{copy_attributes, default_acl_of, modified, set_default_acl, timestamps};
+use crate::holes;
 use crate::lowers::{Found, Lowers, create, is_whiteout, kind, open_beneath, stat};
 
 /// As many links as the kernel follows in one path.
@@ -117,7 +118,14 @@ impl Copy<'_> {
             let like = self.content.folders(&folder.path)?;
             if let Some(like) = like.first() {
                 let stat = rustix::fs::fstat(like)?;
-                copy_attributes(like, &self.open(&folder.path)?, &stat)?;
+                let copy = self.open(&folder.path)?;
+                copy_attributes(like, &copy, &stat)?;
+                if let Some(acl) = default_acl_of(like)? {
+                    match set_default_acl(&copy, &acl) {
+                        Ok(()) | Err(Errno::NOTSUP) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
             }
         }
         Ok(())
@@ -214,7 +222,7 @@ impl Copy<'_> {
         }
         let mut source = File::from(open_beneath(layer, name, OFlags::RDONLY)?);
         let mut copy = File::from(replacing(into, name, || create(into, name))?);
-        io::copy(&mut source, &mut copy)?;
+        holes::copy(&mut source, &mut copy)?;
         copy_attributes(&source.into(), &copy.into(), stat)?;
         if stat.st_nlink > 1 {
             self.linked.insert(key, place.path.clone());

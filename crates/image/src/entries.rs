@@ -2,7 +2,10 @@
 //!
 //! Readers of tar that disagree about one header are a known way to smuggle files, so this one has
 //! a single rule: an extension header (PAX or GNU long name) speaks about the next entry, wherever
-//! it says more than the header it wins, and whatever would need a decision is an error. Extension
+//! it says more than the header it wins, and where readers would decide differently it is an error.
+//! Where Docker's and podman's reader (Go's) and POSIX agree on an oddity it is taken as they take
+//! it: an empty record leaves the header's value, of two records the last one counts, a global
+//! header changes nothing, and what is no file has no content, whatever size it claims. Extension
 //! headers have a size limit, because they are held in memory; file contents are only streamed.
 //!
 //! Elsewhere: what an entry may do to the file system (`unpack`).
@@ -10,6 +13,7 @@
 use std::io::{self, Read};
 
 use crate::limits::Limits;
+use crate::sparse::{Map, Records, Sparse};
 
 const BLOCK: usize = 512;
 
@@ -29,6 +33,8 @@ pub(crate) struct Entry {
     pub(crate) mtime: (i64, u32),
     /// Bytes of content that follow.
     pub(crate) size: u64,
+    /// How the content makes a larger file.
+    pub(crate) sparse: Option<Sparse>,
     /// Names and values in the order of the archive.
     pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -59,6 +65,14 @@ pub(crate) struct Entries<R> {
 /// What extension headers said about the entry that follows them.
 #[derive(Default)]
 struct Extensions {
+    long_path: Option<Vec<u8>>,
+    long_link: Option<Vec<u8>>,
+    pax: Option<Pax>,
+}
+
+/// The records of one PAX header.
+#[derive(Default)]
+struct Pax {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     size: Option<u64>,
@@ -66,7 +80,7 @@ struct Extensions {
     gid: Option<u64>,
     mtime: Option<(i64, u32)>,
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    seen_pax: bool,
+    sparse: Records,
 }
 
 impl<R: Read> Entries<R> {
@@ -87,36 +101,62 @@ impl<R: Read> Entries<R> {
         let mut extended = false;
         loop {
             self.skip_content()?;
+            // An extension header that no entry follows says nothing.
             let Some(header) = self.header()? else {
-                if extended {
-                    return Err(bad("an extension header without an entry at the end"));
-                }
                 return Ok(None);
             };
             let size = number(&header[124..136], "size")?;
             match header[156] {
-                b'L' => set_once(&mut extensions.path, self.long_name(size)?, "path")?,
-                b'K' => set_once(&mut extensions.link, self.long_name(size)?, "link target")?,
+                b'L' => set_once(&mut extensions.long_path, self.long_name(size)?)?,
+                b'K' => set_once(&mut extensions.long_link, self.long_name(size)?)?,
                 b'x' => {
-                    if std::mem::replace(&mut extensions.seen_pax, true) {
+                    if extensions.pax.is_some() {
                         return Err(bad("two PAX headers in a row"));
                     }
-                    let records = self.extension(size)?;
-                    extensions.apply(&records)?;
+                    extensions.pax = Some(Pax::read(&self.extension(size)?)?);
+                }
+                b'g' if extended => {
+                    return Err(bad("a global header between an extension and its entry"));
                 }
                 b'g' => {
-                    let records = self.extension(size)?;
-                    refuse_global(&records)?;
+                    self.expect_content(size)?;
                     continue;
                 }
-                kind => {
-                    let entry = entry(&header, kind, size, extensions, self.path_max)?;
-                    self.expect_content(entry.size)?;
-                    return Ok(Some(entry));
-                }
+                kind => return self.entry(&header, kind, size, extensions).map(Some),
             }
             extended = true;
         }
+    }
+
+    fn entry(
+        &mut self,
+        header: &[u8; BLOCK],
+        kind: u8,
+        size: u64,
+        extensions: Extensions,
+    ) -> io::Result<Entry> {
+        let pax = extensions.pax.unwrap_or_default();
+        let records = match kind {
+            b'0' | 0 | b'7' => pax.sparse.finish(pax.size.unwrap_or(size))?,
+            _ => None,
+        };
+        let names = Names {
+            path: either(extensions.long_path, pax.path.clone())?,
+            link: either(extensions.long_link, pax.link.clone())?,
+            sparse: records.is_some().then(|| pax.sparse.name.clone()).flatten(),
+            bytes_max: self.path_max,
+        };
+        let mut entry = entry(header, kind, size, pax, names)?;
+        self.expect_content(entry.size)?;
+        match records {
+            None => {}
+            Some(Map::Known(sparse)) => entry.sparse = Some(sparse),
+            Some(Map::Ahead(length)) => {
+                let (size, map_max) = (entry.size, self.extension_max);
+                entry.sparse = Some(Sparse::read_map(length, size, map_max, self)?);
+            }
+        }
+        Ok(entry)
     }
 
     /// Reads what follows the last entry, which belongs to the layer's digest, and gives back the
@@ -135,12 +175,18 @@ impl<R: Read> Entries<R> {
     }
 
     fn skip_content(&mut self) -> io::Result<()> {
-        let rest = std::mem::take(&mut self.content) + std::mem::take(&mut self.padding);
-        let skipped = io::copy(&mut self.inner.by_ref().take(rest), &mut io::sink())?;
-        if skipped < rest {
+        let content = std::mem::take(&mut self.content);
+        if self.skip(content)? < content {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        let padding = std::mem::take(&mut self.padding);
+        // Some writers leave out the zeros behind the last content.
+        self.ended |= self.skip(padding)? < padding;
         Ok(())
+    }
+
+    fn skip(&mut self, bytes: u64) -> io::Result<u64> {
+        io::copy(&mut self.inner.by_ref().take(bytes), &mut io::sink())
     }
 
     fn header(&mut self) -> io::Result<Option<[u8; BLOCK]>> {
@@ -161,10 +207,14 @@ impl<R: Read> Entries<R> {
                 _ => Ok(None),
             };
         }
-        let sum = block.iter().enumerate().fold(0u64, |sum, (i, &b)| {
-            sum + u64::from(if (148..156).contains(&i) { b' ' } else { b })
-        });
-        if number(&block[148..156], "checksum")? != sum {
+        // Early writers added up signed bytes.
+        let (mut sum, mut signed_sum) = (0, 0);
+        for (i, &byte) in block.iter().enumerate() {
+            let byte = if (148..156).contains(&i) { b' ' } else { byte };
+            sum += i64::from(byte);
+            signed_sum += i64::from(byte.cast_signed());
+        }
+        if ![sum, signed_sum].contains(&signed(&block[148..156])?) {
             return Err(bad("a header with a wrong checksum"));
         }
         Ok(Some(block))
@@ -221,12 +271,29 @@ impl<R: Read> Read for Entries<R> {
     }
 }
 
+/// What extension headers say of names.
+struct Names {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    /// Of a sparse file, whose other name is a made-up one.
+    sparse: Option<Vec<u8>>,
+    bytes_max: usize,
+}
+
+/// A GNU long name and a PAX record for the same entry are read differently by different tools.
+fn either(long: Option<Vec<u8>>, pax: Option<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
+    match (long, pax) {
+        (Some(_), Some(_)) => Err(bad("an entry with a name of each of two kinds")),
+        (long, pax) => Ok(long.or(pax)),
+    }
+}
+
 fn entry(
     header: &[u8; BLOCK],
     kind: u8,
     header_size: u64,
-    extensions: Extensions,
-    path_max: usize,
+    pax: Pax,
+    names: Names,
 ) -> io::Result<Entry> {
     let kind = match kind {
         b'0' | 0 | b'7' => Kind::File,
@@ -243,23 +310,18 @@ fn entry(
             )));
         }
     };
-    let size = match (kind, extensions.size.unwrap_or(header_size)) {
-        (Kind::File, size) => size,
-        // Only files have content. Some writers give the size of a hard link's target, some a
-        // folder's: as the format's readers differ here, anything but zero is refused.
-        (_, 0) => 0,
-        (_, size) => {
-            return Err(bad(format!(
-                "an entry without content that claims {size} bytes"
-            )));
-        }
+    // Some writers give the size of a hard link's target, some a folder's: only files have content.
+    let size = match kind {
+        Kind::File => pax.size.unwrap_or(header_size),
+        _ => 0,
     };
-    let path = extensions.path.map_or_else(|| header_path(header), Ok)?;
-    let link = extensions
+    let path = names.sparse.or(names.path);
+    let path = path.map_or_else(|| header_path(header), Ok)?;
+    let link = names
         .link
         .unwrap_or_else(|| text(&header[157..257]).to_vec());
     for name in [&path, &link] {
-        if name.len() > path_max {
+        if name.len() > names.bytes_max {
             return Err(bad(format!("a name of {} bytes", name.len())));
         }
         if name.contains(&0) {
@@ -271,24 +333,25 @@ fn entry(
         Kind::File if path.ends_with(b"/") && size == 0 => Kind::Folder,
         kind => kind,
     };
-    let mtime = match extensions.mtime {
+    let mtime = match pax.mtime {
         Some(mtime) => mtime,
         None => (signed(&header[136..148])?, 0),
     };
     Ok(Entry {
         kind,
         mode: (number(&header[100..108], "mode")? & 0o7777) as u32,
-        uid: id(extensions
+        uid: id(pax
             .uid
             .map_or_else(|| number(&header[108..116], "uid"), Ok)?)?,
-        gid: id(extensions
+        gid: id(pax
             .gid
             .map_or_else(|| number(&header[116..124], "gid"), Ok)?)?,
         path,
         link,
         mtime,
         size,
-        xattrs: extensions.xattrs,
+        sparse: None,
+        xattrs: pax.xattrs,
     })
 }
 
@@ -301,42 +364,34 @@ fn header_path(header: &[u8; BLOCK]) -> io::Result<Vec<u8>> {
     Ok(name.to_vec())
 }
 
-impl Extensions {
-    fn apply(&mut self, records: &[u8]) -> io::Result<()> {
+impl Pax {
+    fn read(records: &[u8]) -> io::Result<Self> {
+        let mut pax = Self::default();
         for record in pax_records(records) {
             let (key, value) = record?;
             match key {
-                b"path" => set_once(&mut self.path, value.to_vec(), "path")?,
-                b"linkpath" => set_once(&mut self.link, value.to_vec(), "link target")?,
-                b"size" => set_once(&mut self.size, decimal(value)?, "size")?,
-                b"uid" => set_once(&mut self.uid, decimal(value)?, "uid")?,
-                b"gid" => set_once(&mut self.gid, decimal(value)?, "gid")?,
-                b"mtime" => set_once(&mut self.mtime, pax_time(value)?, "mtime")?,
-                _ if key.starts_with(b"GNU.sparse.") => {
-                    return Err(bad("a sparse file, which OCI layers may not hold"));
-                }
+                b"path" => pax.path = given(value).map(<[u8]>::to_vec),
+                b"linkpath" => pax.link = given(value).map(<[u8]>::to_vec),
+                b"size" => pax.size = given(value).map(decimal).transpose()?,
+                b"uid" => pax.uid = given(value).map(decimal).transpose()?,
+                b"gid" => pax.gid = given(value).map(decimal).transpose()?,
+                b"mtime" => pax.mtime = given(value).map(pax_time).transpose()?,
+                _ if key.starts_with(b"GNU.sparse.") => pax.sparse.apply(key, value)?,
                 _ => {
                     // Others (atime, ctime, uname, comment) say nothing that is kept.
                     if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                        self.xattrs.push((name.to_vec(), value.to_vec()));
+                        pax.xattrs.push((name.to_vec(), value.to_vec()));
                     }
                 }
             }
         }
-        Ok(())
+        Ok(pax)
     }
 }
 
-/// `git archive` writes its commit as a global comment. Anything that would change later entries
-/// is read differently by different tools.
-fn refuse_global(records: &[u8]) -> io::Result<()> {
-    for record in pax_records(records) {
-        let (key, _) = record?;
-        if key != b"comment" {
-            return Err(bad("a global PAX header that changes later entries"));
-        }
-    }
-    Ok(())
+/// A record without a value leaves what the header says.
+fn given(value: &[u8]) -> Option<&[u8]> {
+    (!value.is_empty()).then_some(value)
 }
 
 /// Records of the form `LENGTH KEY=VALUE\n`, where LENGTH counts the whole record.
@@ -383,10 +438,10 @@ fn pax_time(value: &[u8]) -> io::Result<(i64, u32)> {
     parsed.ok_or_else(|| bad("a time that is no number"))
 }
 
-fn set_once<T>(slot: &mut Option<T>, value: T, what: &str) -> io::Result<()> {
+fn set_once(slot: &mut Option<Vec<u8>>, value: Vec<u8>) -> io::Result<()> {
     match slot.replace(value) {
         None => Ok(()),
-        Some(_) => Err(bad(format!("an entry with two values for its {what}"))),
+        Some(_) => Err(bad("an entry with two long names")),
     }
 }
 
@@ -429,15 +484,9 @@ fn signed(field: &[u8]) -> io::Result<i64> {
             i64::try_from(value).map_err(|_| bad("a number that is too large"))
         }
         _ => {
-            let digits = field.trim_ascii_start();
-            let end = digits
-                .iter()
-                .position(|b| matches!(b, 0 | b' '))
-                .unwrap_or(digits.len());
-            let (digits, rest) = digits.split_at(end);
-            if rest.iter().any(|b| !matches!(b, 0 | b' ')) {
-                return Err(bad("a number with text behind it"));
-            }
+            // What stands behind a zero byte is left over in the writer's buffer.
+            let start = field.iter().position(|b| !matches!(b, 0 | b' '));
+            let digits = text(&field[start.unwrap_or(field.len())..]).trim_ascii_end();
             digits.iter().try_fold(0i64, |value, &b| match b {
                 b'0'..=b'7' => value
                     .checked_mul(8)

@@ -83,6 +83,16 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// The disk has no room for more images.
+    #[error(
+        "the disk of the image store has {} MiB free, of which {} MiB are kept for what runs; make room: windlass images prune", free >> 20, reserve >> 20
+    )]
+    DiskFull {
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that are to stay free.
+        reserve: u64,
+    },
     /// A layer holds something that is refused or could not be written.
     #[error("cannot unpack layer {layer}: {reason}")]
     Layer {
@@ -139,12 +149,12 @@ pub enum Error {
     },
     /// No image of this name is in the store.
     #[error("there is no image {0} here; load one with: windlass images load ARCHIVE")]
-    NotFound(Reference),
+    NotFound(String),
     /// The image is used.
     #[error("image {reference} is in use by {}", holders.join(", "))]
     Pinned {
         /// The name that was to be removed.
-        reference: Reference,
+        reference: String,
         /// What holds it.
         holders: Vec<String>,
     },
@@ -156,6 +166,25 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// Digits that could mean more than one image.
+    #[error("{text} could be {count} images; give more digits of the digest")]
+    Ambiguous {
+        /// What was given.
+        text: String,
+        /// How many images it fits.
+        count: usize,
+    },
+    /// An image by digest that people gave several names.
+    #[error("image {image} has several names: {}; remove each that is to go", names.join(", "))]
+    SeveralNames {
+        /// What was given.
+        image: String,
+        /// All its names.
+        names: Vec<String>,
+    },
+    /// Before what runs has pinned its images.
+    #[error("what runs has not been found again yet since the start; try again in a moment")]
+    NotSettled,
     /// A mirror setting that is not `HOST=HOST`.
     #[error("registry mirror {0:?} is not HOST=HOST; for example docker.io=mirror.example:5000")]
     Mirror(String),

@@ -168,6 +168,7 @@ impl Files {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 file => {
                     let file = file.at("create", &path)?;
+                    let path = TemporaryPath(path);
                     return Ok(Temporary { path, file });
                 }
             }
@@ -203,7 +204,7 @@ impl Files {
             hasher.update(&buffer[..n]);
             (&temporary.file)
                 .write_all(&buffer[..n])
-                .at("write", &temporary.path)?;
+                .at("write", temporary.path())?;
         }
         Ok(Received {
             temporary,
@@ -218,7 +219,7 @@ impl Files {
         let temporary = self.temporary()?;
         (&temporary.file)
             .write_all(bytes)
-            .at("write", &temporary.path)?;
+            .at("write", temporary.path())?;
         temporary.keep_as(&self.blob(&digest))?;
         Ok(digest)
     }
@@ -233,6 +234,29 @@ impl Files {
     /// cheaper than one for each.
     pub(crate) fn sync_all(&self) -> Result<()> {
         rustix::fs::syncfs(&self.folder).at("synchronise", &self.root)
+    }
+
+    /// Bytes that are free on the disk.
+    pub(crate) fn free_bytes(&self) -> Result<u64> {
+        let disk = rustix::fs::fstatvfs(&self.folder).at("examine", &self.root)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    /// Bytes of a file, none when it is gone.
+    pub(crate) fn length(&self, folder: &str, name: &str) -> u64 {
+        fs::metadata(self.path(folder, name)).map_or(0, |meta| meta.len())
+    }
+
+    /// Whether more than the reserve is free on the disk.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`].
+    pub(crate) fn look_for_room(&self, reserve: u64) -> Result<()> {
+        let free = self.free_bytes()?;
+        match free >= reserve {
+            true => Ok(()),
+            false => Err(Error::DiskFull { free, reserve }),
+        }
     }
 
     fn sync_folder(&self, folder: &str) -> Result<()> {
@@ -271,25 +295,45 @@ fn check_format(root: &Path) -> Result<()> {
 /// A file in `tmp`, removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Temporary {
-    path: PathBuf,
+    path: TemporaryPath,
     pub(crate) file: File,
 }
 
 impl Temporary {
     /// Gives it a lasting name.
     pub(crate) fn keep_as(self, path: &Path) -> Result<()> {
-        fs::rename(&self.path, path).at("write", path)
+        self.path.keep_as(path)
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.path.path()
+    }
+
+    /// Keeps it without an open descriptor.
+    pub(crate) fn close(self) -> TemporaryPath {
+        self.path
     }
 }
 
-impl Drop for Temporary {
+/// The path of a file in `tmp`, which is removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct TemporaryPath(PathBuf);
+
+impl TemporaryPath {
+    /// Gives the file a lasting name.
+    pub(crate) fn keep_as(self, path: &Path) -> Result<()> {
+        fs::rename(&self.0, path).at("write", path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TemporaryPath {
     fn drop(&mut self) {
         // After keep_as there is nothing under this name.
-        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(&self.0);
     }
 }
 

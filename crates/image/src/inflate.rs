@@ -6,26 +6,26 @@
 //! media type, which images often get wrong. No program is run: only linked code ever sees the
 //! bytes.
 
-use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
-use std::rc::Rc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::limits::Limits;
+use crate::limits::{BYTES_BETWEEN_LOOKS, Limits};
 
 const PIECE: usize = 256 << 10;
 const PIECES_AHEAD: usize = 8;
 
 /// Runs `consume` on the plain bytes of `source` and returns what it returned, with the digest of
-/// all plain bytes. `consume` must read to the end, else there is no digest.
+/// all plain bytes. `consume` must read to the end, else there is no digest. `look` is asked now and
+/// then whether to go on.
 pub(crate) fn with_plain<T>(
     source: impl Read + Send,
     limits: &Limits,
     bytes_max: u64,
+    look: &dyn Fn() -> Result<(), Error>,
     consume: impl FnOnce(&mut dyn Read) -> io::Result<T>,
 ) -> io::Result<(T, Plain)> {
     std::thread::scope(|scope| {
@@ -37,6 +37,8 @@ pub(crate) fn with_plain<T>(
             receiver: Some(receiver),
             piece: Vec::new(),
             at: 0,
+            look,
+            until_look: 0,
         };
         let consumed = consume(&mut pieces);
         // Ends a producer that still has something to say after a refused entry.
@@ -62,21 +64,13 @@ fn produce(
     bytes_max: u64,
     sender: &SyncSender<io::Result<Vec<u8>>>,
 ) -> io::Result<Plain> {
-    let taken = Rc::new(Cell::new(0));
     let failed = |error: io::Error| {
         // The consumer reports the cause; what is returned here is seen only if it did not.
         let copy = io::Error::new(error.kind(), error.to_string());
         let _ = sender.send(Err(error));
         copy
     };
-    let mut plain = decoder(
-        Counted {
-            inner: source,
-            taken: taken.clone(),
-        },
-        limits,
-    )
-    .map_err(failed)?;
+    let mut plain = decoder(source, limits).map_err(failed)?;
     let mut hasher = Sha256::new();
     let mut bytes = 0u64;
     loop {
@@ -93,31 +87,16 @@ fn produce(
             });
         }
         bytes = bytes.saturating_add(n as u64);
-        check(bytes, taken.get(), limits, bytes_max).map_err(failed)?;
+        if bytes > bytes_max {
+            let what = "the number of uncompressed bytes".to_string();
+            let limit = limits.image_bytes;
+            return Err(failed(io::Error::other(Error::Limit { what, limit })));
+        }
         hasher.update(&piece);
         if sender.send(Ok(piece)).is_err() {
             return Err(io::Error::other("the layer was not read to its end"));
         }
     }
-}
-
-fn check(bytes: u64, taken: u64, limits: &Limits, bytes_max: u64) -> io::Result<()> {
-    let over = |what: &str, limit| {
-        Err(io::Error::other(Error::Limit {
-            what: what.to_string(),
-            limit,
-        }))
-    };
-    if bytes > bytes_max {
-        return over("the number of uncompressed bytes", limits.image_bytes);
-    }
-    if bytes > limits.ratio_free_bytes && bytes / limits.ratio.max(1) > taken {
-        return over(
-            "the ratio of uncompressed to compressed bytes",
-            limits.ratio,
-        );
-    }
-    Ok(())
 }
 
 fn decoder<'a>(source: impl Read + 'a, limits: &Limits) -> io::Result<Box<dyn Read + 'a>> {
@@ -144,27 +123,16 @@ fn decoder<'a>(source: impl Read + 'a, limits: &Limits) -> io::Result<Box<dyn Re
     })
 }
 
-struct Counted<R> {
-    inner: R,
-    taken: Rc<Cell<u64>>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buffer)?;
-        self.taken.set(self.taken.get() + n as u64);
-        Ok(n)
-    }
-}
-
 /// The consumer's end of the stream.
-struct Pieces {
+struct Pieces<'a> {
     receiver: Option<Receiver<io::Result<Vec<u8>>>>,
     piece: Vec<u8>,
     at: usize,
+    look: &'a dyn Fn() -> Result<(), Error>,
+    until_look: u64,
 }
 
-impl Read for Pieces {
+impl Read for Pieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.at == self.piece.len() {
             let Some(Ok(piece)) = self.receiver.as_ref().map(Receiver::recv) else {
@@ -172,6 +140,14 @@ impl Read for Pieces {
             };
             self.piece = piece?;
             self.at = 0;
+            let length = self.piece.len() as u64;
+            match self.until_look.checked_sub(length) {
+                Some(left) => self.until_look = left,
+                None => {
+                    (self.look)().map_err(io::Error::other)?;
+                    self.until_look = BYTES_BETWEEN_LOOKS;
+                }
+            }
         }
         let n = buffer.len().min(self.piece.len() - self.at);
         buffer[..n].copy_from_slice(&self.piece[self.at..self.at + n]);

@@ -14,7 +14,8 @@ use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::{At, Error, Result};
 use crate::files::told;
-use crate::manifest::{Manifest, own_architecture};
+use crate::manifest::Manifest;
+use crate::platform::Machine;
 use crate::reference::Reference;
 use crate::state::{Chain, ImageRecord};
 use crate::store::{Inner, Origin};
@@ -68,10 +69,11 @@ impl Checked {
             });
         }
         let (config, diff_ids) = ImageConfig::parse(&config_json)?;
-        if config.architecture != own_architecture() {
+        let own = Machine::own().architecture;
+        if config.architecture != own {
             return Err(Error::Platform {
                 image: image.to_string(),
-                wanted: own_architecture().to_string(),
+                wanted: own.to_string(),
                 found: format!("linux/{}", config.architecture.escape_default()),
             });
         }
@@ -198,7 +200,6 @@ impl Inner {
             blobs,
             repositories: Default::default(),
             indexes: Default::default(),
-            by_digest: false,
         };
         let origin = Origin {
             index,
@@ -268,7 +269,9 @@ impl Inner {
         std::fs::create_dir(&folder).at("create", &folder)?;
         let blob = (source.open)(at)?;
         let name = image.manifest.layers[at].digest.to_string();
-        let unpacked = unpack(&name, blob, &folder, lowers, &self.limits, budget)?;
+        let unpacked = unpack(&name, blob, &folder, lowers, &self.limits, budget, &|| {
+            self.look()
+        })?;
         let expected = image.diff_ids[at];
         if unpacked.plain.digest != expected {
             return Err(Error::Mismatch {
@@ -281,6 +284,11 @@ impl Inner {
             tracing::info!(layer = name, "{notice}");
         }
         Ok((unpacked.plain.bytes, unpacked.entries))
+    }
+
+    /// Whether work that fills the disk may go on.
+    pub(crate) fn look(&self) -> Result<()> {
+        self.files.look_for_room(self.limits.disk_reserve_bytes)
     }
 
     /// Opens a stored blob.

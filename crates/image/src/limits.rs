@@ -20,12 +20,13 @@ pub struct Limits {
     pub archive_members: u64,
     /// Uncompressed bytes of all layers of one image.
     pub image_bytes: u64,
+    /// How long an image that was asked for by digest stays without anything that uses it.
+    pub by_digest_kept: std::time::Duration,
     /// Files, links and folders of all layers of one image.
     pub image_entries: u64,
-    /// Uncompressed bytes for one compressed byte, looked at after `ratio_free_bytes`.
-    pub ratio: u64,
-    /// Uncompressed bytes of a layer that may compress as well as they like.
-    pub ratio_free_bytes: u64,
+    /// Bytes that stay free on the store's disk. However well a layer compresses, it is taken as
+    /// long as there is room.
+    pub disk_reserve_bytes: u64,
     /// Bytes of one path or link target in a layer.
     pub path_bytes: usize,
     /// Bytes of one extension header (PAX or GNU long name) in a layer.
@@ -45,9 +46,9 @@ impl Default for Limits {
             blob_bytes: 32 << 30,
             archive_members: 10_000,
             image_bytes: 64 << 30,
+            by_digest_kept: std::time::Duration::from_secs(24 * 60 * 60),
             image_entries: 4_000_000,
-            ratio: 500,
-            ratio_free_bytes: 1 << 30,
+            disk_reserve_bytes: 512 << 20,
             path_bytes: 4_096,
             extension_bytes: 1 << 20,
             zstd_window_log: 27,
@@ -55,6 +56,8 @@ impl Default for Limits {
     }
 }
 
+/// Bytes that are written between two looks at how much room the disk has.
+pub(crate) const BYTES_BETWEEN_LOOKS: u64 = 64 << 20;
 /// Layers fetched from a registry at once.
 pub(crate) const DOWNLOADS_AT_ONCE: usize = 3;
 /// How often in a row a download that was cut may bring nothing before the pull fails.

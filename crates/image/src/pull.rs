@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ use crate::hosts::Hosts;
 use crate::install::{Busy, Checked, Progress, Source};
 use crate::limits::{DOWNLOAD_ATTEMPTS, DOWNLOADS_AT_ONCE};
 use crate::logins::Logins;
-use crate::manifest::{self, Descriptor, Document, Manifest};
+use crate::manifest::{Descriptor, Document, Manifest};
+use crate::platform::{Machine, candidates};
 use crate::reference::{Reference, Version};
 use crate::registry::Registry;
 use crate::registry::encoding;
@@ -105,22 +107,61 @@ impl Store {
                 None,
             )),
             Document::Index(entries) => {
-                let entry = manifest::select(&entries, &reference.to_string())?;
-                let version = Version::Digest(entry.digest);
-                let inner = registry.manifest(&version, limits.manifest_bytes).await?;
-                check_digest("the manifest", entry.digest, Digest::of(&inner.bytes))?;
-                let promised = Some(entry.media_type.as_str()).filter(|m| !m.is_empty());
-                match Document::parse(&inner.bytes, promised, limits)? {
-                    Document::Manifest(manifest) => {
-                        let image = self
-                            .fetch_config(registry, reference, inner.bytes, manifest)
-                            .await?;
-                        Ok((image, Some(digest)))
-                    }
-                    Document::Index(_) => {
-                        Err(Error::document("index", "it leads to another index"))
-                    }
+                let image = self.fetch_among(registry, reference, entries, 1).await?;
+                Ok((image, Some(digest)))
+            }
+        }
+    }
+
+    /// The image for this machine among an index's entries, which may lead to further indexes.
+    fn fetch_among<'a>(
+        &'a self,
+        registry: &'a Registry,
+        reference: &'a Reference,
+        entries: Vec<Descriptor>,
+        depth: usize,
+    ) -> Pin<Box<dyn Future<Output = Result<Checked>> + Send + 'a>> {
+        Box::pin(async move {
+            let limit = self.inner.limits.index_depth;
+            if depth > limit {
+                let what = "the nesting of indexes".to_string();
+                let limit = limit as u64;
+                return Err(Error::Limit { what, limit });
+            }
+            let mut refused = None;
+            for entry in candidates(&entries, Machine::own(), &reference.to_string())? {
+                let led = self.fetch_entry(registry, reference, entry, depth).await;
+                match led {
+                    // It said nothing, or not the truth: another one may fit.
+                    Err(error @ Error::Platform { .. }) => drop(refused.get_or_insert(error)),
+                    led => return led,
                 }
+            }
+            let empty = || Error::document("index", "it lists no image");
+            Err(refused.unwrap_or_else(empty))
+        })
+    }
+
+    async fn fetch_entry(
+        &self,
+        registry: &Registry,
+        reference: &Reference,
+        entry: &Descriptor,
+        depth: usize,
+    ) -> Result<Checked> {
+        let limits = &self.inner.limits;
+        let version = Version::Digest(entry.digest);
+        let received = registry.manifest(&version, limits.manifest_bytes).await?;
+        check_digest("the manifest", entry.digest, Digest::of(&received.bytes))?;
+        let promised = Some(entry.media_type.as_str()).filter(|m| !m.is_empty());
+        match Document::parse(&received.bytes, promised, limits)? {
+            Document::Manifest(manifest) => {
+                self.fetch_config(registry, reference, received.bytes, manifest)
+                    .await
+            }
+            Document::Index(entries) => {
+                self.fetch_among(registry, reference, entries, depth + 1)
+                    .await
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,8 @@ pub(crate) struct State {
     pub(crate) names: BTreeMap<Reference, NameRecord>,
     pub(crate) pins: BTreeMap<Digest, BTreeMap<u64, String>>,
     pub(crate) next_pin: u64,
+    /// Since when nothing uses an image; as of this process's start where it was so before.
+    pub(crate) idle_since: BTreeMap<Digest, Instant>,
 }
 
 /// A layer on top of particular layers: what it looks like unpacked depends on those below.
@@ -50,37 +53,6 @@ pub(crate) struct ImageRecord {
     /// Repositories the image came from: a name by digest is good only for these.
     pub(crate) repositories: BTreeSet<String>,
     pub(crate) indexes: BTreeSet<Digest>,
-    /// Whether it was asked for by digest: then it needs no name to stay.
-    #[serde(default)]
-    pub(crate) by_digest: bool,
-}
-
-/// A record as it may be on disk: stores from before images were collected do not say which were
-/// asked for by digest.
-#[derive(Deserialize)]
-struct StoredImage {
-    #[serde(flatten)]
-    record: ImageRecord,
-    by_digest: Option<bool>,
-}
-
-impl StoredImage {
-    /// Where the record does not say it, an image without a name was asked for by digest. That is
-    /// written down, so that one that loses its name later is not taken for such an image.
-    fn settled(self, named: &BTreeSet<Digest>, files: &Files) -> ImageRecord {
-        let mut record = self.record;
-        match self.by_digest {
-            Some(by_digest) => record.by_digest = by_digest,
-            None => {
-                record.by_digest = !named.contains(&record.manifest);
-                // A full disk must not keep the images from being used.
-                if let Err(error) = files.write_record("images", &record.manifest, &record) {
-                    tracing::warn!(image = %record.manifest, error = error.detail(), "rewrite an image's record; it is tried again at the next start");
-                }
-            }
-        }
-        record
-    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -102,14 +74,13 @@ impl State {
             state.chains.insert(chain.chain, chain);
         }
         let names = files.records::<NameRecord>("names")?;
-        let named: BTreeSet<Digest> = names.iter().map(|name| name.manifest).collect();
-        for stored in files.records::<StoredImage>("images")? {
-            let record = stored.settled(&named, files);
+        for record in files.records::<ImageRecord>("images")? {
             let config = files
                 .read_blob(&record.config)
                 .and_then(|c| ImageConfig::parse(&c));
             match config {
                 Ok((config, _)) => {
+                    state.idle_since.insert(record.manifest, Instant::now());
                     state
                         .images
                         .insert(record.manifest, (record, Arc::new(config)));
@@ -145,6 +116,8 @@ impl State {
             reference: reference.cloned(),
             manifest_digest: manifest,
             architecture: config.architecture.clone(),
+            created: config.created.clone(),
+            layers: record.chains.len(),
             size_bytes: record
                 .chains
                 .iter()
@@ -153,6 +126,15 @@ impl State {
                 .sum(),
             holders: self.holders(&manifest),
         })
+    }
+
+    /// The image with an id: its manifest's digest, or its configuration's as Docker says it.
+    pub(crate) fn of_id(&self, id: Digest) -> Option<Digest> {
+        let has_id = |(record, _): &&(ImageRecord, _)| record.config == id;
+        match self.images.contains_key(&id) {
+            true => Some(id),
+            false => self.images.values().find(has_id).map(|(r, _)| r.manifest),
+        }
     }
 
     pub(crate) fn holders(&self, manifest: &Digest) -> Vec<String> {

@@ -5,14 +5,17 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use crate::collect::remove_blobs;
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files::{Files, told};
-use crate::limits::{Limits, PARTIAL_KEPT};
+use crate::limits::Limits;
+use crate::name::id_in;
 use crate::pull::Flights;
 use crate::reference::Reference;
 use crate::state::{Chain, ImageRecord, NameRecord, State};
@@ -31,7 +34,7 @@ pub(crate) struct Inner {
     /// done under `state`, so that questions are answered at once meanwhile.
     changes: Mutex<()>,
     /// Whether what runs has pinned its images, so that what has no pin is not used.
-    is_settled: AtomicBool,
+    pub(crate) is_settled: AtomicBool,
     /// Told when a layer was unpacked, or could not be.
     pub(crate) unpacked: Condvar,
     pub(crate) flights: Flights,
@@ -77,27 +80,20 @@ impl Image {
 /// One line of [`Store::list`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// `None` for an image whose name was given to another and that is still in use.
+    /// `None` for an image whose name was given to another and that is still in use. One that was
+    /// asked for by digest has that name.
     pub reference: Option<Reference>,
     /// Of the manifest.
     pub manifest_digest: Digest,
     /// `amd64` or `arm64`.
     pub architecture: String,
+    /// When it was built, as its builder wrote it.
+    pub created: Option<String>,
+    pub layers: usize,
     /// Uncompressed, all layers.
     pub size_bytes: u64,
     /// What uses the image, as given to [`Store::pin`].
     pub holders: Vec<String>,
-}
-
-/// What [`Store::gc`] removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Collected {
-    /// Images without a name that nothing used.
-    pub images: usize,
-    /// Layers of which no image was left.
-    pub layers: usize,
-    /// Blobs and broken-off downloads.
-    pub files: usize,
 }
 
 /// Keeps an image from being removed for as long as it lives. Not written to disk: whoever runs
@@ -144,9 +140,9 @@ impl Store {
     }
 
     /// The image of a name, if it is here. Asks nobody. A name by digest is found when the image
-    /// came from that repository.
+    /// came from that repository; `sha256:` and digits are the id of an image, whatever it is called.
     pub fn resolve(&self, reference: &Reference) -> Option<Image> {
-        let state = self.inner.state();
+        let mut state = self.inner.state();
         let (manifest, index, from_registry) = match reference.digest() {
             Some(digest) => {
                 let repository = reference.full_repository();
@@ -160,11 +156,15 @@ impl Store {
                     false,
                 )
             }
-            None => {
-                let name = state.names.get(reference)?;
-                (name.manifest, name.index, name.from_registry)
-            }
+            None => match state.names.get(reference) {
+                Some(name) => (name.manifest, name.index, name.from_registry),
+                None => (state.of_id(id_in(reference)?)?, None, false),
+            },
         };
+        // Who asks is about to use it.
+        if let Some(since) = state.idle_since.get_mut(&manifest) {
+            *since = Instant::now();
+        }
         let (record, config) = state.images.get(&manifest)?;
         let chains: Vec<&Chain> = record
             .chains
@@ -203,64 +203,6 @@ impl Store {
         lines
     }
 
-    /// Takes a name away, and the image with it when that was its last name.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::Pinned`] with what uses the image.
-    pub fn remove(&self, reference: &Reference) -> Result<()> {
-        let _changes = self.inner.changes();
-        let state = self.inner.state();
-        let manifest = match reference.digest() {
-            Some(digest) => digest,
-            None => match state.names.get(reference) {
-                Some(name) => name.manifest,
-                None => return Err(Error::NotFound(reference.clone())),
-            },
-        };
-        let repository = reference.full_repository();
-        let names: Vec<Reference> = match reference.digest() {
-            // By digest: all names that the image has in this repository.
-            Some(_) => state
-                .names
-                .iter()
-                .filter(|(r, n)| n.manifest == manifest && r.full_repository() == repository)
-                .map(|(r, _)| r.clone())
-                .collect(),
-            None => vec![reference.clone()],
-        };
-        let known = state
-            .images
-            .get(&manifest)
-            .is_some_and(|(record, _)| record.repositories.contains(&repository));
-        if names.is_empty() && !known {
-            return Err(Error::NotFound(reference.clone()));
-        }
-        let is_last = !state
-            .names
-            .iter()
-            .any(|(r, n)| n.manifest == manifest && !names.contains(r));
-        let holders = state.holders(&manifest);
-        if is_last && !holders.is_empty() {
-            return Err(Error::Pinned {
-                reference: reference.clone(),
-                holders,
-            });
-        }
-        drop(state);
-        for name in names {
-            self.inner.files.remove_record("names", &name_key(&name))?;
-            self.inner.state().names.remove(&name);
-        }
-        if reference.digest().is_some() {
-            self.inner.forget_digest(manifest)?;
-        }
-        self.inner.collect(Some(manifest))?;
-        if self.inner.is_settled.load(Ordering::Relaxed) {
-            self.collect_all()?;
-        }
-        Ok(())
-    }
-
     /// Keeps an image until the guard is dropped. `holder` says who needs it, for people: a task's
     /// ARN, for example.
     ///
@@ -286,33 +228,6 @@ impl Store {
             manifest,
             number,
         })
-    }
-
-    /// Removes images that have no name and no pin and were not asked for by digest, what only they
-    /// used, and downloads that nobody went on with for a day. To be called after running containers
-    /// have pinned their images; from then on each removal does the same.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub fn gc(&self) -> Result<Collected> {
-        let _changes = self.inner.changes();
-        self.inner.is_settled.store(true, Ordering::Relaxed);
-        self.collect_all()
-    }
-
-    /// The caller holds `changes`.
-    fn collect_all(&self) -> Result<Collected> {
-        let mut collected = self.inner.collect(None)?;
-        for name in self.inner.files.names_in("partial")? {
-            let busy = format!("sha256:{name}")
-                .parse()
-                .is_ok_and(|d| self.inner.state().busy.contains_key(&d));
-            if !busy && self.inner.files.age("partial", &name) >= PARTIAL_KEPT {
-                self.inner.files.remove_file("partial", &name)?;
-                collected.files += 1;
-            }
-        }
-        Ok(collected)
     }
 }
 
@@ -361,106 +276,41 @@ impl Inner {
             .repositories
             .extend(names.iter().map(Reference::full_repository));
         record.indexes.extend(index);
-        record.by_digest = names.iter().any(|name| name.digest().is_some());
         let manifest = record.manifest;
         if let Some((old, _)) = self.state().images.get(&manifest) {
             record.repositories.extend(old.repositories.iter().cloned());
             record.indexes.extend(&old.indexes);
             record.blobs.extend(&old.blobs);
-            record.by_digest |= old.by_digest;
         }
         self.files.write_record("images", &manifest, &record)?;
         self.state()
             .images
             .insert(manifest, (record, Arc::new(config)));
-        for reference in names.iter().filter(|r| r.digest().is_none()) {
+        self.state().idle_since.insert(manifest, Instant::now());
+        for reference in names {
             let name = NameRecord {
                 name: reference.to_string(),
                 manifest,
                 index,
                 from_registry,
             };
-            self.files
-                .write_record("names", &name_key(reference), &name)?;
-            self.state().names.insert(reference.clone(), name);
+            self.write_name(reference, name)?;
         }
+        self.collect_after_arrival();
+        Ok(())
+    }
+
+    /// Makes a name mean what its record says. The caller holds `changes`.
+    pub(crate) fn write_name(&self, reference: &Reference, name: NameRecord) -> Result<()> {
+        self.files
+            .write_record("names", &name_key(reference), &name)?;
+        self.state().names.insert(reference.clone(), name);
         Ok(())
     }
 
     /// The image that a tag means now.
     pub(crate) fn named(&self, reference: &Reference) -> Option<Digest> {
         self.state().names.get(reference).map(|name| name.manifest)
-    }
-
-    /// Nobody wants the image by its digest any more.
-    fn forget_digest(&self, manifest: Digest) -> Result<()> {
-        let known = self.state().images.get(&manifest).cloned();
-        if let Some((mut record, config)) = known.filter(|(record, _)| record.by_digest) {
-            record.by_digest = false;
-            self.files.write_record("images", &manifest, &record)?;
-            self.state().images.insert(manifest, (record, config));
-        }
-        Ok(())
-    }
-
-    /// Removes images without name and pin, all or one, and what only they used. Records go before
-    /// what they speak of. The caller holds `changes`.
-    fn collect(&self, only: Option<Digest>) -> Result<Collected> {
-        let mut collected = Collected::default();
-        let unused: Vec<Digest> = {
-            let mut state = self.state();
-            let named: BTreeSet<Digest> = state.names.values().map(|n| n.manifest).collect();
-            let by_digest = |d: &Digest| state.images.get(d).is_some_and(|(r, _)| r.by_digest);
-            let is_unused = |d: &Digest| {
-                only.is_none_or(|only| only == *d)
-                    && !named.contains(d)
-                    && !by_digest(d)
-                    && !state.pins.contains_key(d)
-                    && !state.busy.contains_key(d)
-            };
-            let unused: Vec<Digest> = state.images.keys().copied().filter(is_unused).collect();
-            for digest in &unused {
-                state.images.remove(digest);
-            }
-            unused
-        };
-        for digest in unused {
-            self.files.remove_record("images", &digest)?;
-            collected.images += 1;
-        }
-        self.sweep_held(&mut collected)?;
-        Ok(collected)
-    }
-
-    /// Removes layers and blobs that neither an image nor an install in progress needs.
-    pub(crate) fn sweep(&self) -> Result<()> {
-        let _changes = self.changes();
-        self.sweep_held(&mut Collected::default())
-    }
-
-    fn sweep_held(&self, collected: &mut Collected) -> Result<()> {
-        // Whoever starts to count on a digest waits for `changes`, so that what is unused here
-        // stays unused until the files are gone.
-        let (unused, blobs) = {
-            let mut state = self.state();
-            let (chains, blobs) = state.referenced();
-            let is_unused = |chain: &&Chain| !chains.contains(&chain.chain);
-            let unused: Vec<Chain> = state.chains.values().filter(is_unused).cloned().collect();
-            for chain in &unused {
-                state.chains.remove(&chain.chain);
-            }
-            (unused, blobs)
-        };
-        for chain in unused {
-            if chain.recorded {
-                self.files.remove_record("chains", &chain.chain)?;
-            }
-            let folder = chain.folder.to_string();
-            told(self.files.remove_folder("layers", &folder));
-            collected.layers += 1;
-        }
-        collected.files += remove_blobs(&self.files, &blobs)?;
-        Ok(())
     }
 }
 
@@ -471,6 +321,7 @@ impl Drop for Pin {
             pins.remove(&self.number);
             if pins.is_empty() {
                 state.pins.remove(&self.manifest);
+                state.idle_since.insert(self.manifest, Instant::now());
             }
         }
     }
@@ -509,21 +360,7 @@ fn remove_leftovers(files: &Files, state: &State) -> Result<()> {
     Ok(())
 }
 
-fn remove_blobs(files: &Files, kept: &BTreeSet<Digest>) -> Result<usize> {
-    let mut removed = 0;
-    for name in files.names_in("blobs")? {
-        if !format!("sha256:{name}")
-            .parse()
-            .is_ok_and(|d: Digest| kept.contains(&d))
-        {
-            files.remove_file("blobs", &name)?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
-}
-
 /// Names hold slashes and colons: their hash is the file's name.
-fn name_key(reference: &Reference) -> Digest {
+pub(crate) fn name_key(reference: &Reference) -> Digest {
     Digest::of(reference.to_string().as_bytes())
 }

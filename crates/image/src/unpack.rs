@@ -7,17 +7,21 @@
 //!
 //! A whiteout becomes overlayfs's character device 0/0 and an opaque mark its extended attribute.
 //! Neither acts on what the same layer holds. Device nodes are left out, because a container's /dev
-//! is made by the runtime; of the extended attributes only file capabilities and `user.` ones stay.
+//! is made by the runtime, and hard links to them with them; of the extended attributes only file
+//! capabilities, access control lists and `user.` ones stay.
 //!
 //! Elsewhere: reading entries (`entries`), decompression and digest (`inflate`), durability and the
 //! mark that says a layer is whole (`store`).
 
-use std::collections::VecDeque;
-use std::ffi::{OsStr, OsString};
+mod aufs;
+mod walk;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -25,17 +29,19 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec};
 use rustix::io::Errno;
 
 use crate::attributes::{
-    Notices, copy_attributes, describe, make_opaque, modified, owner, time, timestamps,
+    Notices, clear, copy_attributes, default_acl, default_acl_of, describe, make_opaque, modified,
+    owner, set_default_acl, time, timestamps,
 };
 use crate::entries::{Entries, Entry, Kind};
 use crate::error::Error;
+use crate::holes;
 use crate::inflate::{Plain, with_plain};
 use crate::limits::Limits;
 use crate::lowers::{Found, Lowers, create, is_whiteout, kind, open_beneath, open_folder, stat};
 use crate::watch;
 
-/// As many links as the kernel follows in one path.
-const LINKS_MAX: usize = 40;
+/// Left-out nodes of one layer that are remembered for hard links to them.
+const LEFT_OUT_MAX: usize = 10_000;
 
 /// What one image may still use; shared by its layers.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +69,7 @@ pub(crate) struct Unpacked {
 }
 
 /// Unpacks `source` into `folder`, which must be empty. `lowers` are the folders of the layers
-/// below, the topmost first. The caller compares the digest and removes the folder on an error.
+/// below, the topmost first; `look` is asked now and then whether to go on. The caller compares the digest and removes the folder on an error.
 pub(crate) fn unpack(
     layer: &str,
     source: impl Read + Send,
@@ -71,37 +77,45 @@ pub(crate) fn unpack(
     lowers: &[PathBuf],
     limits: &Limits,
     budget: &mut Budget,
+    look: &dyn Fn() -> Result<(), Error>,
 ) -> Result<Unpacked, Error> {
-    let entries_max = budget.entries;
-    let unpacked = with_plain(source, limits, budget.bytes, |plain| {
+    let (entries_max, bytes_max) = (budget.entries, budget.bytes);
+    let unpacked = with_plain(source, limits, budget.bytes, look, |plain| {
         let mut tree = Tree::open(folder, lowers)?;
         let mut entries = Entries::new(plain, limits);
-        let mut count = 0;
+        let (mut count, mut holes) = (0, 0u64);
         while let Some(entry) = entries.next()? {
             watch::go_on().map_err(io::Error::other)?;
             count += 1;
             if count > entries_max {
-                let what = "the number of files".to_string();
-                return Err(io::Error::other(Error::Limit {
-                    what,
-                    limit: limits.image_entries,
-                }));
+                return Err(over("the number of files", limits.image_entries));
+            }
+            // Holes take no room, and would if something copied the file.
+            holes = holes.saturating_add(entry.sparse.as_ref().map_or(0, |file| file.length));
+            if holes > bytes_max {
+                return Err(over("the size of sparse files", limits.image_bytes));
             }
             tree.add(&entry, &mut entries)
                 .map_err(|e| named(&entry.path, e))?;
         }
         entries.finish()?;
-        tree.set_folder_times()?;
-        Ok((count, tree.notices.finish()))
+        tree.finish_folders()?;
+        Ok((count, holes, tree.notices.finish()))
     });
-    let ((entries, notices), plain) = unpacked.map_err(|e| told(layer, e))?;
+    let ((entries, holes, notices), plain) = unpacked.map_err(|e| told(layer, e))?;
     budget.bytes = budget.bytes.saturating_sub(plain.bytes);
+    budget.bytes = budget.bytes.saturating_sub(holes);
     budget.entries = budget.entries.saturating_sub(entries);
     Ok(Unpacked {
         plain,
         entries,
         notices,
     })
+}
+
+fn over(what: &str, limit: u64) -> io::Error {
+    let what = what.to_string();
+    io::Error::other(Error::Limit { what, limit })
 }
 
 /// Puts an entry's name before an error, unless the error already is one for the user.
@@ -136,6 +150,11 @@ struct Tree {
     last: Option<(PathBuf, Folder)>,
     /// Set at the end, because every new file changes its folder's time.
     folder_times: Vec<(PathBuf, Timespec)>,
+    /// Set at the end, too: whatever is made in a folder inherits them.
+    default_acls: BTreeMap<PathBuf, Vec<u8>>,
+    /// Nodes that were left out, and links to them.
+    left_out: BTreeSet<PathBuf>,
+    plinks: aufs::Plinks,
     notices: Notices,
 }
 
@@ -156,6 +175,9 @@ impl Tree {
             lowers,
             last: None,
             folder_times: Vec::new(),
+            default_acls: BTreeMap::new(),
+            left_out: BTreeSet::new(),
+            plinks: aufs::Plinks::default(),
             notices: Notices::default(),
         };
         // The merged root shows the topmost layer's attributes; a layer without an entry for the
@@ -172,6 +194,9 @@ impl Tree {
         let Some(name) = path.file_name() else {
             return self.add_root(entry);
         };
+        if aufs::is_metadata(&path) {
+            return self.add_aufs_metadata(&path, entry, content);
+        }
         let folder = self.enter(path.parent().unwrap_or(Path::new("")))?;
         if let Some(hidden) = name.as_bytes().strip_prefix(b".wh.") {
             return self.add_whiteout(&folder, OsStr::from_bytes(hidden));
@@ -183,11 +208,19 @@ impl Tree {
             Kind::HardLink => self.add_hard_link(&folder, name, entry),
             Kind::Fifo => self.add_fifo(&folder, name, entry),
             Kind::Device => {
-                self.notices
-                    .add(|| format!("device node \"{}\" was left out", entry.path.escape_ascii()));
+                self.leave_out(folder.path.join(name), || {
+                    format!("device node \"{}\" was left out", entry.path.escape_ascii())
+                });
                 Ok(())
             }
         }
+    }
+
+    fn leave_out(&mut self, path: PathBuf, notice: impl FnOnce() -> String) {
+        if self.left_out.len() < LEFT_OUT_MAX {
+            self.left_out.insert(path);
+        }
+        self.notices.add(notice);
     }
 
     fn add_root(&mut self, entry: &Entry) -> io::Result<()> {
@@ -195,8 +228,18 @@ impl Tree {
             return Err(refused("only a folder can be the root"));
         }
         let root = self.root.clone();
-        describe(&root, entry, &mut self.notices)?;
-        self.folder_times.push((PathBuf::new(), time(entry)));
+        self.describe_folder(&root, PathBuf::new(), entry)
+    }
+
+    /// Gives a folder what its entry says, in place of what a lower layer's folder gave it.
+    fn describe_folder(&mut self, fd: &OwnedFd, path: PathBuf, entry: &Entry) -> io::Result<()> {
+        clear(fd)?;
+        describe(fd, entry, &mut self.notices)?;
+        match default_acl(entry) {
+            Some(acl) => drop(self.default_acls.insert(path.clone(), acl.to_vec())),
+            None => drop(self.default_acls.remove(&path)),
+        }
+        self.folder_times.push((path, time(entry)));
         Ok(())
     }
 
@@ -209,8 +252,12 @@ impl Tree {
                 None => Ok(()),
             };
         }
-        if bytes.is_empty() || bytes == b"." || bytes == b".." || bytes.starts_with(b".wh.") {
+        if bytes.is_empty() || bytes == b"." || bytes == b".." {
             return Err(refused("not a valid whiteout"));
+        }
+        if bytes.starts_with(b".wh.") {
+            // No layer shows a file of this name that it could hide.
+            return Ok(());
         }
         match stat(&folder.fd, hidden)? {
             Some(stat) if kind(&stat) == FileType::Directory => {
@@ -236,10 +283,8 @@ impl Tree {
             }
             None => rustix::fs::mkdirat(&*folder.fd, name, Mode::RWXU)?,
         }
-        describe(&open_folder(&folder.fd, name)?, entry, &mut self.notices)?;
-        self.folder_times
-            .push((folder.path.join(name), time(entry)));
-        Ok(())
+        let made = open_folder(&folder.fd, name)?;
+        self.describe_folder(&made, folder.path.join(name), entry)
     }
 
     fn add_file(
@@ -250,15 +295,26 @@ impl Tree {
         content: &mut impl Read,
     ) -> io::Result<()> {
         let fd = self.replacing(&folder.fd, name, || create(&folder.fd, name))?;
+        self.fill(fd, entry, content).map(drop)
+    }
+
+    /// Gives a new file its content, and all that its entry says of it.
+    fn fill(&mut self, fd: OwnedFd, entry: &Entry, content: &mut impl Read) -> io::Result<OwnedFd> {
         let mut file = File::from(fd);
-        let written = io::copy(content, &mut file)?;
-        if written != entry.size {
+        let (written, length) = match &entry.sparse {
+            Some(sparse) => {
+                let written = holes::copy(&mut sparse.filled(content), &mut file)?;
+                (written, sparse.length)
+            }
+            None => (holes::copy(content, &mut file)?, entry.size),
+        };
+        if written != length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let fd = OwnedFd::from(file);
         describe(&fd, entry, &mut self.notices)?;
         rustix::fs::futimens(&fd, &timestamps(time(entry)))?;
-        Ok(())
+        Ok(fd)
     }
 
     fn add_symlink(&mut self, folder: &Folder, name: &OsStr, entry: &Entry) -> io::Result<()> {
@@ -301,6 +357,9 @@ impl Tree {
         let Some(target_name) = target.file_name() else {
             return Err(refused("a hard link to the root"));
         };
+        if aufs::is_metadata(&target) {
+            return self.add_plink(folder, name, target_name);
+        }
         let from = self.enter(target.parent().unwrap_or(Path::new("")))?;
         if from.path == folder.path && target_name == name {
             return Err(refused("a hard link to itself"));
@@ -311,6 +370,13 @@ impl Tree {
                 return Err(refused("a hard link to a folder"));
             }
             Some(_) => {}
+            None if self.left_out.contains(&from.path.join(target_name)) => {
+                self.leave_out(folder.path.join(name), || {
+                    let path = entry.path.escape_ascii();
+                    format!("\"{path}\" was left out with the device node it links to")
+                });
+                return Ok(());
+            }
             None => self.copy_up(&from, target_name)?,
         }
         self.replacing(&folder.fd, name, || {
@@ -324,104 +390,20 @@ impl Tree {
             Found::Other(lower, stat) if kind(&stat) == FileType::RegularFile => {
                 let mut source = File::from(open_beneath(&lower, name, OFlags::RDONLY)?);
                 let mut copy = File::from(create(&folder.fd, name)?);
-                io::copy(&mut source, &mut copy)?;
+                holes::copy(&mut source, &mut copy)?;
                 copy_attributes(&source.into(), &copy.into(), &stat)
             }
             _ => Err(refused("a hard link to a file that no layer has")),
         }
     }
 
-    /// Opens a folder of the tree, following links inside the tree. Parents that the layer did not
-    /// name are made, like the lower layer's if it has them.
-    fn enter(&mut self, path: &Path) -> io::Result<Folder> {
-        if let Some((_, folder)) = self.last.as_ref().filter(|(last, _)| last == path) {
-            return Ok(folder.clone());
-        }
-        let mut ahead: VecDeque<OsString> = path.iter().map(OsStr::to_os_string).collect();
-        let mut stack: Vec<Folder> = Vec::new();
-        let mut links = 0;
-        while let Some(part) = ahead.pop_front() {
-            if part == ".." {
-                // The parent of the root is the root, as after chroot.
-                stack.pop();
-                continue;
-            }
-            let here = stack.last().cloned().unwrap_or_else(|| self.root_folder());
-            match self.step(&here, &part)? {
-                Step::Into(fd) => {
-                    stack.push(Folder {
-                        fd: Rc::new(fd),
-                        path: here.path.join(&part),
-                    });
-                }
-                Step::Link(target) => {
-                    links += 1;
-                    if links > LINKS_MAX {
-                        return Err(refused("too many symbolic links in its path"));
-                    }
-                    if target.as_bytes().starts_with(b"/") {
-                        stack.clear();
-                    }
-                    for part in target.as_bytes().split(|&b| b == b'/').rev() {
-                        if !part.is_empty() && part != b"." {
-                            ahead.push_front(OsStr::from_bytes(part).to_os_string());
-                        }
-                    }
-                }
-            }
-        }
-        let folder = stack.pop().unwrap_or_else(|| self.root_folder());
-        self.last = Some((path.to_path_buf(), folder.clone()));
-        Ok(folder)
-    }
-
-    fn root_folder(&self) -> Folder {
-        Folder {
-            fd: self.root.clone(),
-            path: PathBuf::new(),
-        }
-    }
-
-    fn step(&mut self, here: &Folder, part: &OsStr) -> io::Result<Step> {
-        let hidden = match stat(&here.fd, part)? {
-            Some(stat) if kind(&stat) == FileType::Directory => {
-                return Ok(Step::Into(open_folder(&here.fd, part)?));
-            }
-            Some(stat) if kind(&stat) == FileType::Symlink => {
-                let target = rustix::fs::readlinkat(&*here.fd, part, Vec::new())?;
-                return Ok(Step::Link(OsString::from_vec(target.into_bytes())));
-            }
-            Some(stat) if is_whiteout(&stat) => {
-                rustix::fs::unlinkat(&*here.fd, part, AtFlags::empty())?;
-                true
-            }
-            Some(_) => return Err(refused("a part of its path is no folder")),
-            None => false,
-        };
-        let path = here.path.join(part);
-        let lower = match hidden {
-            true => Found::Nothing,
-            false => self.lowers.find(&path)?,
-        };
-        if let Found::Symlink(target) = lower {
-            return Ok(Step::Link(target));
-        }
-        rustix::fs::mkdirat(&*here.fd, part, Mode::RWXU)?;
-        let made = open_folder(&here.fd, part)?;
-        if hidden {
-            make_opaque(&made)?;
-        }
-        match lower {
-            Found::Folder(lower) => self.like(&made, &path, &lower)?,
-            _ => rustix::fs::fchmod(&made, Mode::from_raw_mode(0o755))?,
-        }
-        Ok(Step::Into(made))
-    }
-
     /// Gives a folder the attributes of the lower folder it is merged with.
     fn like(&mut self, folder: &OwnedFd, path: &Path, lower: &OwnedFd) -> io::Result<()> {
         let stat = rustix::fs::fstat(lower)?;
         copy_attributes(lower, folder, &stat)?;
+        if let Some(acl) = default_acl_of(lower)? {
+            self.default_acls.insert(path.to_path_buf(), acl);
+        }
         self.folder_times
             .push((path.to_path_buf(), modified(&stat)));
         Ok(())
@@ -449,38 +431,45 @@ impl Tree {
         windlass_tree::remove_at(folder, name)
     }
 
-    fn set_folder_times(&self) -> io::Result<()> {
-        for (path, time) in self.folder_times.iter().rev() {
-            let opened = match path.as_os_str().is_empty() {
-                true => Ok(self.root.clone()),
-                false => {
-                    open_beneath(&self.root, path, OFlags::RDONLY | OFlags::DIRECTORY).map(Rc::new)
-                }
-            };
+    /// Sets what whatever is made in a folder would change or inherit.
+    fn finish_folders(&mut self) -> io::Result<()> {
+        for (path, acl) in std::mem::take(&mut self.default_acls) {
             // A later entry may have replaced the folder.
-            if let Ok(folder) = opened {
-                rustix::fs::futimens(&*folder, &timestamps(*time))?;
+            if let Ok(folder) = self.reopen(&path)
+                && let Err(error) = set_default_acl(&folder, &acl)
+            {
+                self.notices.add(|| {
+                    let path = path.as_os_str().as_bytes().escape_ascii();
+                    format!("the default access list of \"{path}\" was left out: {error}")
+                });
+            }
+        }
+        for (path, time) in self.folder_times.iter().rev() {
+            if let Ok(folder) = self.reopen(path) {
+                rustix::fs::futimens(&folder, &timestamps(*time))?;
             }
         }
         Ok(())
     }
-}
 
-enum Step {
-    Into(OwnedFd),
-    Link(OsString),
-}
-
-/// A name as a path without `.`, `..` and a leading slash: everything lands inside.
-fn cleaned(name: &[u8]) -> io::Result<PathBuf> {
-    if name.is_empty() {
-        return Err(refused("an empty name"));
+    fn reopen(&self, path: &Path) -> io::Result<OwnedFd> {
+        match path.as_os_str().is_empty() {
+            true => self.root.try_clone(),
+            false => open_beneath(&self.root, path, OFlags::RDONLY | OFlags::DIRECTORY),
+        }
     }
+}
+
+/// A name as a path without `.`, `..` and a leading slash: everything lands inside. `..` takes away
+/// the part before it, as Go's reader does; where there is none in a relative name it would lead
+/// out, and the name is refused.
+fn cleaned(name: &[u8]) -> io::Result<PathBuf> {
     let mut path = PathBuf::new();
     for part in name.split(|&b| b == b'/') {
         match part {
             b"" | b"." => {}
-            b".." => return Err(refused("a name with ..")),
+            b".." if path.pop() || name.starts_with(b"/") => {}
+            b".." => return Err(refused("a name with .. that leads out of the image")),
             part => path.push(OsStr::from_bytes(part)),
         }
     }

@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use windlass_agent::Logs;
 use windlass_api::local::{
-    Answered, ImageName, ImageSummary, Local, LocalError, LogLine, LogQuery, MachineFigures,
+    Answered, ImageName, ImageShare, ImageSummary, ImageUsage, LoadedImages, Local, LocalError,
+    LogLine, LogQuery, MachineFigures, PrunedImages,
 };
 use windlass_cluster::Answer;
 
-use windlass_image::{BadReference, Error, Listed, LoadOptions, Logins, PullOptions, Reference};
-use windlass_image::{Store, registry_host};
+use windlass_image::{
+    BadReference, Error, Listed, LoadOptions, Loaded, Logins, NewName, PullOptions, Reference,
+    Share, Store, registry_host,
+};
 use windlass_model::command::{Command, Request};
 use windlass_model::id::{Name, TaskId};
 use windlass_server::{Handle, Refused};
@@ -123,51 +126,98 @@ impl Drop for Wanted {
     }
 }
 
+/// The person who loads an image by hand means its names to lead to it.
+fn by_hand(name: Option<NewName>) -> LoadOptions {
+    let replace = true;
+    LoadOptions { replace, name }
+}
+
+fn new_name(text: &str) -> Result<NewName, LocalError> {
+    text.parse()
+        .map_err(|err: windlass_image::Error| refused(err))
+}
+
+fn image_name(image: Loaded) -> ImageName {
+    ImageName {
+        name: image.reference.familiar(),
+        digest: image.digest.to_string(),
+    }
+}
+
+fn summary(image: Listed) -> ImageSummary {
+    let name = image.reference.map(|name| name.familiar());
+    ImageSummary {
+        name: name.unwrap_or_default(),
+        digest: image.manifest_digest.to_string(),
+        created_at: image.created,
+        size_bytes: image.size_bytes,
+        layers: image.layers,
+        pinned_by: image.holders,
+    }
+}
+
+fn share(share: Share) -> ImageShare {
+    ImageShare {
+        count: share.count,
+        used: share.used,
+        bytes: share.bytes,
+        reclaimable_bytes: share.reclaimable_bytes,
+    }
+}
+
 impl Local for LocalMachine {
     fn list_images(&self) -> Answered<'_, Vec<ImageSummary>> {
         let store = self.images.clone();
         Box::pin(async move {
-            let listed = store.clone();
-            let listed = blocking(move || Ok(listed.list())).await?;
-            let layers = |image: &Listed| {
-                let named = image
-                    .reference
-                    .as_ref()
-                    .and_then(|name| store.resolve(name));
-                named.map_or(0, |image| image.layers.len())
-            };
-            Ok(listed
-                .into_iter()
-                .map(|image| ImageSummary {
-                    layers: layers(&image),
-                    name: image
-                        .reference
-                        .map_or_else(String::new, |name| name.familiar()),
-                    digest: image.manifest_digest.to_string(),
-                    size_bytes: image.size_bytes,
-                    pinned_by: image.holders,
-                })
-                .collect())
+            let listed = blocking(move || Ok(store.list())).await?;
+            Ok(listed.into_iter().map(summary).collect())
         })
     }
 
-    fn load_image(&self, archive: PathBuf) -> Answered<'_, Vec<ImageName>> {
+    fn load_image(&self, archive: PathBuf, name: Option<String>) -> Answered<'_, LoadedImages> {
         let store = self.images.clone();
         Box::pin(async move {
-            // The person who loads an archive by hand means its names to lead to it.
-            let options = LoadOptions {
-                replace: true,
-                name: None,
-            };
+            let options = by_hand(name.as_deref().map(new_name).transpose()?);
             let load = move || store.load_archive_file(&archive, &options, &|_| {});
             let loaded = long(self, load).await?;
-            Ok(loaded
-                .into_iter()
-                .map(|image| ImageName {
-                    name: image.reference.familiar(),
-                    digest: image.digest.to_string(),
-                })
-                .collect())
+            Ok(LoadedImages {
+                images: loaded.images.into_iter().map(image_name).collect(),
+                left_out: loaded.left_out,
+            })
+        })
+    }
+
+    fn tag_image(&self, image: String, name: String) -> Answered<'_, ImageName> {
+        let store = self.images.clone();
+        Box::pin(async move {
+            let name = new_name(&name)?;
+            let tagged = blocking(move || store.tag(&image, &name)).await?;
+            Ok(image_name(tagged))
+        })
+    }
+
+    fn prune_images(&self, all: bool) -> Answered<'_, PrunedImages> {
+        let store = self.images.clone();
+        Box::pin(async move {
+            let pruned = blocking(move || store.prune(all)).await?;
+            Ok(PrunedImages {
+                removed: pruned.removed,
+                freed_bytes: pruned.freed_bytes,
+            })
+        })
+    }
+
+    fn image_usage(&self) -> Answered<'_, ImageUsage> {
+        let store = self.images.clone();
+        Box::pin(async move {
+            let usage = blocking(move || store.usage()).await?;
+            Ok(ImageUsage {
+                images: share(usage.images),
+                layers: share(usage.layers),
+                archives: share(usage.archives),
+                downloads: share(usage.downloads),
+                free_bytes: usage.free_bytes,
+            })
         })
     }
 
@@ -215,26 +265,16 @@ impl Local for LocalMachine {
 
     fn remove_image(&self, image: String) -> Answered<'_, ()> {
         let store = self.images.clone();
-        Box::pin(async move {
-            let reference = reference(&image)?;
-            blocking(move || store.remove(&reference)).await
-        })
+        Box::pin(async move { blocking(move || store.remove(&image)).await })
     }
 
     fn import_rootfs(&self, name: String, directory: PathBuf) -> Answered<'_, ImageName> {
         let store = self.images.clone();
         Box::pin(async move {
             let reference = reference(&name)?;
-            let options = LoadOptions {
-                replace: true,
-                name: None,
-            };
+            let options = by_hand(None);
             let import = move || store.import_rootfs(&reference, &directory, &options, &|_| {});
-            let image = long(self, import).await?;
-            Ok(ImageName {
-                name: image.reference.familiar(),
-                digest: image.digest.to_string(),
-            })
+            Ok(image_name(long(self, import).await?))
         })
     }
 

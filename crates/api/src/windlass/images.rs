@@ -1,4 +1,4 @@
-//! Images of the machine: list, load, pull, import, remove.
+//! Images of the machine: list, load, pull, import, name, remove, and the room they take.
 
 use super::{json, local_error, read};
 use crate::door::{Answer, Door};
@@ -24,6 +24,18 @@ struct Images<T> {
 #[derive(Deserialize)]
 struct Named {
     image: String,
+}
+
+#[derive(Deserialize)]
+struct Tagged {
+    image: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Pruned {
+    #[serde(default)]
+    all: bool,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +71,29 @@ pub(super) async fn remove(call: &Call<'_>) -> Result<Answer, ApiError> {
         .await
         .map_err(local_error)?;
     json(&serde_json::json!({}))
+}
+
+pub(super) async fn tag(call: &Call<'_>) -> Result<Answer, ApiError> {
+    let Tagged { image, name } = read(call.body)?;
+    let tagged = call.door.local.tag_image(image, name).await;
+    let images = vec![tagged.map_err(local_error)?];
+    json(&Images { images })
+}
+
+pub(super) async fn prune(call: &Call<'_>) -> Result<Answer, ApiError> {
+    let Pruned { all } = read(call.body)?;
+    json(
+        &call
+            .door
+            .local
+            .prune_images(all)
+            .await
+            .map_err(local_error)?,
+    )
+}
+
+pub(super) async fn usage(call: &Call<'_>) -> Result<Answer, ApiError> {
+    json(&call.door.local.image_usage().await.map_err(local_error)?)
 }
 
 pub(super) async fn import_rootfs(call: &Call<'_>) -> Result<Answer, ApiError> {
@@ -145,6 +180,11 @@ pub(super) async fn load(
     let declared = headers
         .get("x-amz-content-sha256")
         .and_then(|value| value.to_str().ok());
+    // Signed, as every header of this kind is.
+    let name = headers
+        .get("x-amz-windlass-image")
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
     let path = door
         .local
         .upload_dir()
@@ -187,10 +227,10 @@ pub(super) async fn load(
     if declared != Some(hex::encode(digest.finalize()).as_str()) {
         return Err(messages::request::signature_mismatch());
     }
-    let images = door
+    let loaded = door
         .local
-        .load_image(upload.0.clone())
+        .load_image(upload.0.clone(), name)
         .await
         .map_err(local_error)?;
-    json(&Images { images })
+    json(&loaded)
 }

@@ -1,31 +1,31 @@
 //! `images`: what containers are started from.
 
+mod archive;
+mod ls;
+mod room;
+
 use super::Context;
-use crate::client::Client;
 use crate::failure::Failure;
-use crate::limits;
 use crate::output::{Format, Shown};
 use crate::progress::Progress;
 use crate::table::Table;
-use crate::words;
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
-use tokio::fs::File;
-use tokio::io::AsyncReadExt;
-use tokio::sync::mpsc;
+use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
   windlass images                                    what is there
-  docker save web:1 -o web.tar && windlass images load web.tar
+  docker save web:1 | windlass images load -
+  windlass images load web.tar db.tar ./oci-layout   archives, and OCI layouts in folders
+  windlass images load web.tar --name web:2
   windlass images pull public.ecr.aws/nginx/nginx:1.27
   windlass images import-rootfs tiny:1 ./rootfs      a folder of the server's machine
-  windlass images rm web:1";
+  windlass images tag web:2 web:stable
+  windlass images rm web:1                           or the first digits of its digest
+  windlass images df && windlass images prune        what takes room, and what of it goes";
 
-/// List, load, pull and remove images.
+/// List, load, pull, name and remove images.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ImagesArgs {
@@ -39,21 +39,40 @@ pub struct ImagesArgs {
 enum Action {
     /// List the images, with what uses them.
     Ls,
-    /// Load an archive of `docker save`, or an OCI archive.
+    /// Load archives of `docker save` or `podman save`, OCI archives, or OCI layouts in folders.
     Load {
-        #[arg(value_name = "ARCHIVE")]
-        archive: PathBuf,
+        /// `-` is standard input.
+        #[arg(value_name = "ARCHIVE", required = true)]
+        archives: Vec<PathBuf>,
+        /// What the image is to be called, in place of its own name. Without a tag it keeps its tags.
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
     },
     /// Pull an image from its registry.
     Pull {
         #[arg(value_name = "IMAGE")]
         image: String,
     },
-    /// Remove an image that no task uses.
+    /// Remove images that no task uses: by name, or by digits of their digest.
     Rm {
+        #[arg(value_name = "IMAGE", required = true)]
+        images: Vec<String>,
+    },
+    /// Give an image a further name.
+    Tag {
         #[arg(value_name = "IMAGE")]
         image: String,
+        #[arg(value_name = "NAME")]
+        name: String,
     },
+    /// Remove images without a tag that no task uses, and what cut downloads left.
+    Prune {
+        /// Those with a tag, too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Tell what takes how much room, and what of it a prune gives back.
+    Df,
     /// Make an image of a folder on the server's machine.
     ImportRootfs {
         #[arg(value_name = "NAME")]
@@ -63,195 +82,151 @@ enum Action {
     },
 }
 
+/// What operations on images answer.
 #[derive(Deserialize)]
-struct Listed {
-    images: Vec<Summary>,
+#[serde(rename_all = "camelCase")]
+struct Named {
+    images: Vec<Name>,
+    /// What an archive had that was not loaded, and why.
+    #[serde(default)]
+    left_out: Vec<String>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Summary {
+struct Name {
     name: String,
     digest: String,
-    #[serde(default)]
-    size_bytes: u64,
-    #[serde(default)]
-    layers: u64,
-    #[serde(default)]
-    pinned_by: Vec<String>,
 }
 
 pub(crate) async fn run(args: ImagesArgs, context: &mut Context<'_>) -> Result<(), Failure> {
-    let client = context.client()?;
     let format = args.shown.output;
-    let answer = match args.action.unwrap_or(Action::Ls) {
-        Action::Ls => {
-            let answer = client.windlass("ListImages", &json!({})).await?;
-            return match format {
-                Format::Json => context.out.json(&answer),
-                Format::Table => {
-                    let listed = read(answer)?;
-                    if listed.images.is_empty() {
-                        context.out.hint(
-                            "no image is here; `windlass images load ARCHIVE` or `windlass images \
-                             pull IMAGE` brings one, and a task pulls what it needs",
-                        );
-                    }
-                    let table = list(listed);
-                    context.out.lines(&table.render(context.out.colour))
-                }
-            };
-        }
-        Action::Load { archive } => load(&client, &archive, context).await?,
+    match args.action.unwrap_or(Action::Ls) {
+        Action::Ls => ls::run(format, context).await,
+        Action::Load { archives, name } => load(&archives, name.as_deref(), format, context).await,
         Action::Pull { image } => {
-            let progress = Progress::spinner(&context.out, &format!("pulling {image}"));
-            progress
-                .during(client.windlass("PullImage", &json!({ "image": image })))
-                .await?
+            let request = json!({ "image": image });
+            let label = format!("pulling {image}");
+            let answer = during("PullImage", &request, &label, context).await?;
+            show(answer, format, context)
         }
-        Action::Rm { image } => {
-            client
-                .windlass("RemoveImage", &json!({ "image": image }))
-                .await?;
-            return match format {
-                Format::Json => context.out.json(&json!({ "removed": image })),
-                Format::Table => Ok(()),
-            };
+        Action::Rm { images } => remove(&images, format, context).await,
+        Action::Tag { image, name } => {
+            let request = json!({ "image": image, "name": name });
+            let answer = context.client()?.windlass("TagImage", &request).await?;
+            show(answer, format, context)
         }
+        Action::Prune { all } => room::prune(all, format, context).await,
+        Action::Df => room::df(format, context).await,
         Action::ImportRootfs { name, directory } => {
             let what = format!("find the folder {}", directory.display());
             let directory = directory.canonicalize().map_err(Failure::file(what))?;
             let request = json!({ "name": name, "directory": directory });
-            let progress = Progress::spinner(&context.out, &format!("importing {name}"));
-            progress
-                .during(client.windlass("ImportRootfs", &request))
-                .await?
-        }
-    };
-    match format {
-        Format::Json => context.out.json(&answer),
-        Format::Table => {
-            let mut table = Table::new(&["IMAGE", "DIGEST"]);
-            for image in read(answer)?.images {
-                table.push([image.name, image.digest]);
-            }
-            context.out.lines(&table.render(context.out.colour))
+            let label = format!("importing {name}");
+            let answer = during("ImportRootfs", &request, &label, context).await?;
+            show(answer, format, context)
         }
     }
 }
 
-fn read(answer: Value) -> Result<Listed, Failure> {
-    serde_json::from_value(answer).map_err(|err| Failure::Failed(format!("images: {err}")))
+/// Calls an operation that may take long.
+async fn during(
+    operation: &str,
+    request: &Value,
+    label: &str,
+    context: &Context<'_>,
+) -> Result<Value, Failure> {
+    let client = context.client()?;
+    let progress = Progress::spinner(&context.out, label);
+    progress.during(client.windlass(operation, request)).await
 }
 
-/// Hexadecimal digits of a digest in a list.
-const DIGEST_SHOWN: usize = 12;
-
-fn list(listed: Listed) -> Table {
-    let mut table = Table::new(&["IMAGE", "DIGEST", "SIZE", "LAYERS", "USED BY"]);
-    for image in listed.images {
-        let digest = image
-            .digest
-            .strip_prefix("sha256:")
-            .unwrap_or(&image.digest);
-        let digest: String = digest.chars().take(DIGEST_SHOWN).collect();
-        let used: Vec<String> = image.pinned_by;
-        let size = words::bytes(image.size_bytes);
-        table.push([
-            image.name,
-            digest,
-            size,
-            image.layers.to_string(),
-            used.join(","),
-        ]);
-    }
-    table
-}
-
-/// The signature covers the digest, so the file is read twice: once for the digest, once to send.
-async fn load(client: &Client, path: &Path, context: &Context<'_>) -> Result<Value, Failure> {
-    if path == Path::new("-") {
-        let why =
-            "an archive is read twice, for its digest and to send it: save it to a file first";
+/// Loads one archive after the other; those before one that fails stay loaded, and are shown.
+async fn load(
+    archives: &[PathBuf],
+    name: Option<&str>,
+    format: Format,
+    context: &mut Context<'_>,
+) -> Result<(), Failure> {
+    if let (Some(_), [_, _, ..]) = (name, archives) {
+        let why = "--name goes with one archive: load the others by themselves";
         return Err(Failure::Usage(why.to_owned()));
     }
-    let failed = || Failure::file(format!("read the archive {}", path.display()));
-    let length = tokio::fs::metadata(path).await.map_err(failed())?.len();
-    let label = format!("reading {}", path.display());
-    let reading = Progress::of_bytes(&context.out, &label, Some(length));
-    let digest = reading
-        .during(digest(path, &reading))
-        .await
-        .map_err(failed())?;
-    let file = File::open(path).await.map_err(failed())?;
-    let (sender, receiver) = mpsc::channel(4);
-    let sending = Progress::of_bytes(&context.out, "sending", Some(length));
-    let work = async {
-        tokio::join!(
-            feed(file, length, sender, &sending),
-            client.upload("LoadImage", digest, length, receiver)
-        )
-    };
-    let (fed, answer) = sending.during(work).await;
-    // A server that refuses stops reading: its answer tells more than that.
-    let answer = answer?;
-    fed.map_err(failed())?;
-    Ok(answer)
-}
-
-async fn digest(path: &Path, progress: &Progress) -> std::io::Result<String> {
-    let mut file = File::open(path).await?;
-    let mut digest = Sha256::new();
-    let mut buffer = vec![0; limits::PIECE_BYTES];
-    loop {
-        let length = file.read(&mut buffer).await?;
-        let Some(piece) = buffer.get(..length).filter(|piece| !piece.is_empty()) else {
-            return Ok(hex::encode(digest.finalize()));
+    let client = context.client()?;
+    let (mut images, mut left_out) = (Vec::new(), Vec::new());
+    let mut failed = None;
+    for path in archives {
+        let loaded = async {
+            archive::Archive::read(path, context)
+                .await?
+                .send(&client, name, context)
+                .await
         };
-        digest.update(piece);
-        progress.add(length as u64);
-    }
-}
-
-/// Sends exactly `length` bytes; one that grew meanwhile would be refused for its digest anyway.
-async fn feed(
-    file: File,
-    length: u64,
-    pieces: mpsc::Sender<Bytes>,
-    progress: &Progress,
-) -> std::io::Result<()> {
-    let mut file = file.take(length);
-    let mut buffer = vec![0; limits::PIECE_BYTES];
-    loop {
-        let length = file.read(&mut buffer).await?;
-        let Some(piece) = buffer.get(..length).filter(|piece| !piece.is_empty()) else {
-            return Ok(());
-        };
-        if pieces.send(Bytes::copy_from_slice(piece)).await.is_err() {
-            return Ok(());
+        match loaded.await {
+            Ok(mut answer) => {
+                images.extend(taken(&mut answer, "images"));
+                left_out.extend(taken(&mut answer, "leftOut"));
+            }
+            Err(failure) => {
+                failed = Some(failure);
+                break;
+            }
         }
-        progress.add(length as u64);
+    }
+    if failed.is_none() || !images.is_empty() {
+        show(
+            json!({ "images": images, "leftOut": left_out }),
+            format,
+            context,
+        )?;
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+fn taken(answer: &mut Value, member: &str) -> Vec<Value> {
+    match answer.get_mut(member).map(Value::take) {
+        Some(Value::Array(items)) => items,
+        _ => Vec::new(),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+async fn remove(
+    images: &[String],
+    format: Format,
+    context: &mut Context<'_>,
+) -> Result<(), Failure> {
+    let client = context.client()?;
+    for image in images {
+        let request = json!({ "image": image });
+        client.windlass("RemoveImage", &request).await?;
+    }
+    match (format, images) {
+        (Format::Json, [image]) => context.out.json(&json!({ "removed": image })),
+        (Format::Json, images) => context.out.json(&json!({ "removed": images })),
+        (Format::Table, _) => Ok(()),
+    }
+}
 
-    #[test]
-    fn images_are_listed_with_their_users() {
-        let answer = json!({ "images": [
-            { "name": "web:1", "digest": format!("sha256:{}", "ab".repeat(32)), "sizeBytes": 1536,
-              "layers": 2, "pinnedBy": ["3f2a", "77b0"] },
-            { "name": "\u{1b}evil", "digest": "x" },
-        ]});
-        assert_eq!(
-            list(read(answer).unwrap()).render(false),
-            [
-                "IMAGE     DIGEST        SIZE     LAYERS  USED BY",
-                "web:1     abababababab  1.5 KiB  2       3f2a,77b0",
-                "\\x1bevil  x             0 B      0       -",
-            ]
+fn show(answer: Value, format: Format, context: &mut Context<'_>) -> Result<(), Failure> {
+    if format == Format::Json {
+        return context.out.json(&answer);
+    }
+    let named: Named = read(answer)?;
+    for text in &named.left_out {
+        context.out.note(&format!("not loaded: {text}"));
+    }
+    if named.images.iter().any(|image| image.name == image.digest) {
+        context.out.hint(
+            "an image without a name is called by its digest: `windlass images tag DIGEST NAME` \
+             gives it one, as does `load --name NAME`",
         );
     }
+    let mut table = Table::new(&["IMAGE", "DIGEST"]);
+    for image in named.images {
+        table.push([image.name, image.digest]);
+    }
+    context.out.lines(&table.render(context.out.colour))
+}
+
+fn read<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, Failure> {
+    serde_json::from_value(answer).map_err(|err| Failure::Failed(format!("images: {err}")))
 }

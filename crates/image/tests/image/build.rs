@@ -265,7 +265,8 @@ pub(crate) fn name(text: &str) -> Reference {
 }
 
 pub(crate) fn load(store: &Store, archive: &[u8]) -> Result<Vec<Loaded>> {
-    store.load_archive(archive, &LoadOptions::default(), &|_| {})
+    let loaded = store.load_archive(archive, &LoadOptions::default(), &|_| {})?;
+    Ok(loaded.images)
 }
 
 /// A store in its own folder, with a neighbour that nothing may touch.

@@ -19,10 +19,6 @@ fn refused_layers() {
             Box::new(|_| Tar::default().file("a/../../x", "").end()),
         ),
         (
-            "dot dot at the end",
-            Box::new(|_| Tar::default().folder("a/..", 0o755).end()),
-        ),
-        (
             "empty name",
             Box::new(|_| Tar::default().file("", "x").end()),
         ),
@@ -92,10 +88,6 @@ fn refused_layers() {
             Box::new(|_| Tar::default().file("a/.wh.", "").end()),
         ),
         (
-            "whiteout of a whiteout",
-            Box::new(|_| Tar::default().file(".wh..wh.x", "").end()),
-        ),
-        (
             "pax name with dot dot",
             Box::new(|_| {
                 Tar::default()
@@ -121,30 +113,12 @@ fn refused_layers() {
             }),
         ),
         (
-            "one key twice",
-            Box::new(|_| {
-                Tar::default()
-                    .pax(&[("size", b"0"), ("size", b"1")])
-                    .file("x", "")
-                    .end()
-            }),
-        ),
-        (
             "pax and gnu name",
             Box::new(|_| {
                 let tar = Tar::default()
                     .pax(&[("path", b"a")])
                     .raw_extended(b'L', b"b\0");
                 tar.file("x", "").end()
-            }),
-        ),
-        (
-            "global pax name",
-            Box::new(|_| {
-                Tar::default()
-                    .extended(b'g', &[("path", b"a")])
-                    .file("x", "")
-                    .end()
             }),
         ),
         (
@@ -185,10 +159,6 @@ fn refused_layers() {
         (
             "unknown type",
             Box::new(|_| Tar::default().kind(b'Z', "x", "").end()),
-        ),
-        (
-            "extension at the end",
-            Box::new(|_| Tar::default().pax(&[("path", b"a")]).end()),
         ),
         (
             "folder with content",
@@ -233,7 +203,7 @@ fn refused_layers() {
         ),
         (
             "cut in a header",
-            Box::new(|_| Tar::default().file("x", "y").cut()[..700].to_vec()),
+            Box::new(|_| Tar::default().file("x", "y").file("z", "y").cut()[..1200].to_vec()),
         ),
         (
             "wrong checksum",
@@ -515,7 +485,7 @@ fn contained_layers() {
 #[test]
 fn names_are_shown_without_control_characters() {
     let place = Place::new();
-    let layer = Tar::default().file("a\x1b[31m/../b\n", "").end();
+    let layer = Tar::default().file("../a\x1b[31m/b\n", "").end();
     let error = place.load_layers(&[layer]).unwrap_err().to_string();
     assert!(error.contains("\\x1b[31m") && !error.contains('\x1b') && !error.contains('\n'));
     let layer = Tar::default().file("a\n\x1b\u{80}", "x").end();
@@ -527,8 +497,6 @@ fn bombs() {
     let small = || Limits {
         image_bytes: 1 << 20,
         image_entries: 50,
-        ratio: 50,
-        ratio_free_bytes: 64 << 10,
         layers: 3,
         blob_bytes: 4 << 20,
         manifest_bytes: 4096,
@@ -559,11 +527,12 @@ fn bombs() {
         encoder.finish().unwrap()
     };
     let cases: Vec<(&str, Vec<Vec<u8>>)> = vec![
-        ("ratio, gzip", vec![gzip(&zeros(512 << 10))]),
+        ("bytes, gzip", vec![gzip(&zeros(2 << 20))]),
         (
-            "ratio, zstd",
-            vec![zstd::encode_all(&zeros(512 << 10)[..], 1).unwrap()],
+            "bytes, zstd",
+            vec![zstd::encode_all(&zeros(2 << 20)[..], 1).unwrap()],
         ),
+        ("holes", vec![sparse_file(3 << 19), sparse_file(3 << 19)]),
         (
             "bytes",
             vec![Tar::default().file("a", &noise).file("b", &noise).end()],
@@ -605,6 +574,58 @@ fn bombs() {
         Err(Error::Limit { .. })
     ));
     place.assert_empty("archive");
+}
+
+/// A file of nothing but a hole.
+fn sparse_file(length: u64) -> Vec<u8> {
+    let length = length.to_string();
+    let records: [(&str, &[u8]); 2] = [
+        ("GNU.sparse.size", length.as_bytes()),
+        ("GNU.sparse.map", b""),
+    ];
+    Tar::default().pax(&records).file("hole", "").end()
+}
+
+/// However well a layer compresses, it comes in while there is room: zeros need none. Below the
+/// reserve nothing does.
+#[test]
+fn the_disk_is_the_limit() {
+    use std::os::unix::fs::MetadataExt as _;
+    let length = 64 << 20;
+    let header = Header {
+        name: b"zeros",
+        size: length,
+        ..Header::default()
+    };
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    let mut hasher = sha2::Sha256::default();
+    let mut write = |bytes: &[u8]| {
+        sha2::Digest::update(&mut hasher, bytes);
+        std::io::Write::write_all(&mut encoder, bytes).unwrap();
+    };
+    write(&Tar::default().entry(&header, b"").cut());
+    for _ in 0..length >> 20 {
+        write(&[0; 1 << 20]);
+    }
+    write(&[0; 1024]);
+    let layer = encoder.finish().unwrap();
+    assert!(layer.len() as u64 * 1000 < length, "1000 times smaller");
+    let diff_id = format!("sha256:{}", hex::encode(sha2::Digest::finalize(hasher)));
+    let config = config(&[]).replace("[]", &format!("[\"{diff_id}\"]"));
+    let archive = docker_archive_with("zeros:1", &[layer], &config);
+    let place = Place::new();
+    load(&place.store, &archive).unwrap();
+    let image = place.store.resolve(&name("zeros:1")).unwrap();
+    let meta = std::fs::metadata(image.layers[0].join("zeros")).unwrap();
+    assert_eq!((meta.len(), meta.blocks()), (length, 0));
+
+    let place = Place::with(Limits {
+        disk_reserve_bytes: u64::MAX,
+        ..Limits::default()
+    });
+    let error = load(&place.store, &archive).unwrap_err();
+    assert!(matches!(error, Error::DiskFull { .. }), "{error:?}");
+    place.assert_empty("below the reserve");
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod faults;
 mod freshness;
 mod hostile;
 mod layers;
+mod odd_archives;
+mod odd_layers;
 mod real_registry;
 mod registry;
 mod samples;

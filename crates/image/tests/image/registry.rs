@@ -4,7 +4,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use windlass_image::{Credentials, Error, Mirrors, PullOptions};
+use windlass_image::{Credentials, Error, Limits, Mirrors, PullOptions};
 
 use crate::build::*;
 use crate::real_registry::RealRegistry;
@@ -80,18 +80,35 @@ async fn a_slow_registry_gets_time() {
     let pulled = place.store.pull(&reference, PullOptions::default()).await;
     let image = pulled.unwrap();
     assert!(image.layers[0].join("noise").exists());
-    // One that is asked for by digest stays without a name, until it is removed by digest.
+    // One that is asked for by digest has that name, and stays until it is removed by it.
     let exact = reference.clone().with_digest(image.manifest_digest);
     place
         .store
         .pull(&exact, PullOptions::default())
         .await
         .unwrap();
-    place.store.remove(&reference).unwrap();
+    place.store.remove(&reference.to_string()).unwrap();
     place.store.gc().unwrap();
     assert!(place.store.resolve(&exact).is_some());
-    place.store.remove(&exact).unwrap();
+    let listed = place.store.list();
+    assert_eq!(listed[0].reference.as_ref(), Some(&exact));
+    // Lists show the first digits of the digest; they are enough.
+    let shown = exact.familiar();
+    place.store.remove(&shown[..shown.len() - 52]).unwrap();
     assert!(place.store.resolve(&exact).is_none() && !image.layers[0].exists());
+
+    // Once nothing has used it for a while it goes by itself.
+    let place = Place::with(Limits {
+        by_digest_kept: Duration::ZERO,
+        ..Limits::default()
+    });
+    let pulled = place.store.pull(&exact, PullOptions::default()).await;
+    let pin = place.store.pin(pulled.unwrap().manifest_digest, "task/1");
+    place.store.gc().unwrap();
+    assert!(place.store.resolve(&exact).is_some());
+    drop(pin);
+    place.store.gc().unwrap();
+    place.assert_empty("nothing uses it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

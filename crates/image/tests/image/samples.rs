@@ -30,7 +30,7 @@ fn sample_images_load() {
             .load_archive_file(&archive, &options, &|_| {})
             .unwrap();
         let took = start.elapsed();
-        assert_eq!(loaded.len(), 2, "{loaded:?}");
+        assert_eq!(loaded.images.len(), 2, "{loaded:?}");
         let found = place.store.resolve(&name(image)).unwrap();
         assert_eq!(found.config.cmd[0], command);
         assert!(found.layers[0].join(file).exists());

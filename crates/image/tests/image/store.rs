@@ -103,56 +103,22 @@ fn removal_spares_what_is_used() {
         .store
         .pin(image.manifest_digest, "arn:aws:ecs:x:task/1")
         .unwrap();
-    let error = place.store.remove(&a).unwrap_err();
+    let error = place.store.remove("a:1").unwrap_err();
     assert!(
         error.to_string().contains("arn:aws:ecs:x:task/1"),
         "{error}"
     );
     drop(pin);
-    place.store.remove(&a).unwrap();
+    place.store.remove("a:1").unwrap();
     assert!(place.store.resolve(&a).is_none());
     assert!(!image.layers[0].exists() && image.layers[1].exists());
-    assert!(matches!(place.store.remove(&a), Err(Error::NotFound(_))));
-    place.store.remove(&b).unwrap();
+    assert!(matches!(place.store.remove("a:1"), Err(Error::NotFound(_))));
+    place.store.remove("b:1").unwrap();
     place.assert_empty("after the last one");
     assert!(place.store.pin(image.manifest_digest, "x").is_err());
 }
 
-/// Records of older stores do not say which images were asked for by digest.
-#[test]
-fn images_without_a_name_stay_when_an_older_store_is_opened() {
-    let Place { folder, store } = Place::new();
-    let root = folder.path().join("store");
-    load(&store, &docker_archive("a:1", &[layer("a")])).unwrap();
-    load(&store, &docker_archive("b:1", &[layer("b")])).unwrap();
-    drop(store);
-    for entry in std::fs::read_dir(root.join("images")).unwrap() {
-        let path = entry.unwrap().path();
-        let json = std::fs::read_to_string(&path).unwrap();
-        let older = json.replace(",\n  \"by_digest\": false", "");
-        assert_ne!(older, json);
-        std::fs::write(&path, older).unwrap();
-    }
-    let names = std::fs::read_dir(root.join("names")).unwrap();
-    let of_b = |path: &std::path::Path| std::fs::read_to_string(path).unwrap().contains("b:1");
-    let mut names = names.map(|entry| entry.unwrap().path());
-    std::fs::remove_file(names.find(|path| of_b(path)).unwrap()).unwrap();
-
-    let store = Store::open(&root).unwrap();
-    assert_eq!(store.gc().unwrap().images, 0);
-    assert_eq!(store.list().len(), 2);
-    drop(store);
-    // The one that had a name goes with it, also later.
-    let names = std::fs::read_dir(root.join("names")).unwrap();
-    for entry in names {
-        std::fs::remove_file(entry.unwrap().path()).unwrap();
-    }
-    let store = Store::open(&root).unwrap();
-    assert_eq!(store.gc().unwrap().images, 1);
-    assert_eq!(store.list().len(), 1);
-}
-
-/// Unused is what has no name, no pin and was not asked for by digest. Before the first collection
+/// Unused is what has no name and no pin. Before the first collection
 /// pins are not complete, so that a removal takes nothing else along.
 #[test]
 fn removals_collect_what_nothing_uses() {
@@ -173,7 +139,7 @@ fn removals_collect_what_nothing_uses() {
     let first = moved("1");
     moved("2");
     other();
-    place.store.remove(&name("o:1")).unwrap();
+    place.store.remove("o:1").unwrap();
     assert!(first.exists());
     let partial = place.folder.path().join("store/partial");
     let (old, new) = (partial.join("0".repeat(64)), partial.join("1".repeat(64)));
@@ -190,7 +156,7 @@ fn removals_collect_what_nothing_uses() {
     moved("3");
     other();
     assert!(second.exists());
-    place.store.remove(&name("o:1")).unwrap();
+    place.store.remove("o:1").unwrap();
     assert!(!second.exists());
 }
 
@@ -292,7 +258,7 @@ fn killed_while_loading() {
                 let content = std::fs::read_to_string(layer.join("x")).unwrap();
                 assert_eq!(content, format!("{round} {at}").repeat(99));
             }
-            store.remove(&reference).unwrap();
+            store.remove(&reference.to_string()).unwrap();
         }
         store.gc().unwrap();
         for left in ["layers", "tmp", "images", "names"] {
@@ -346,7 +312,120 @@ fn loads_at_once_share_layers() {
     });
     assert_eq!(names(&place.folder.path().join("store/layers")).len(), 3);
     for i in 0..6 {
-        place.store.remove(&name(&format!("n{i}:1"))).unwrap();
+        place.store.remove(&format!("n{i}:1")).unwrap();
     }
     place.assert_empty("all removed");
+}
+
+/// A tag is given to an image by its name, its id, or the first digits of it.
+#[test]
+fn further_names() {
+    let place = Place::new();
+    load(&place.store, &docker_archive("a:1", &[layer("1")])).unwrap();
+    let digest = place.store.resolve(&name("a:1")).unwrap().manifest_digest;
+    let new = |text: &str| text.parse().unwrap();
+    for (image, further) in [
+        ("a:1", "b:1"),
+        (&digest.to_string(), "c"),
+        (&digest.hex()[..8], "localhost:5000/d:2"),
+        (&format!("a@{digest}"), "e:1"),
+    ] {
+        let tagged = place.store.tag(image, &new(further)).unwrap();
+        assert_eq!(tagged.reference, name(further));
+        let found = place.store.resolve(&name(further)).unwrap();
+        assert_eq!(found.manifest_digest, digest, "{further}");
+    }
+    assert_eq!(place.store.list().len(), 5);
+    // A tag is moved, as when an image of its name is loaded.
+    load(&place.store, &docker_archive("other:1", &[layer("2")])).unwrap();
+    place.store.tag("other:1", &new("b:1")).unwrap();
+    let moved = place.store.resolve(&name("b:1")).unwrap();
+    assert_ne!(moved.manifest_digest, digest);
+    for (image, is) in [
+        ("none", "not"),
+        ("abc", "short"),
+        ("UPPER", "name"),
+        ("dead", "no"),
+    ] {
+        assert!(place.store.tag(image, &new("x:1")).is_err(), "{is}");
+    }
+    let error = place.store.remove(&digest.to_string()).unwrap_err();
+    assert!(matches!(error, Error::SeveralNames { .. }), "{error:?}");
+    // Names outlive the process.
+    let Place { folder, store } = place;
+    drop(store);
+    let store = reopen(&folder.path().join("store"));
+    assert_eq!(store.resolve(&name("c")).unwrap().manifest_digest, digest);
+}
+
+/// What has no name is called by its id, until it gets one; what is shown removes it.
+#[test]
+fn an_image_without_a_name_has_its_id() {
+    let place = Place::new();
+    let nameless = |content: &str| {
+        let archive = docker_archive("x:1", &[layer(content)]);
+        let at = archive.windows(7).position(|w| w == b"[\"x:1\"]").unwrap();
+        let mut archive = archive;
+        archive[at..at + 7].copy_from_slice(b"[     ]");
+        load(&place.store, &archive).unwrap().remove(0)
+    };
+    let (one, two) = (nameless("1"), nameless("2"));
+    let listed = |place: &Place| {
+        let lines = place.store.list().into_iter();
+        let mut names: Vec<String> = lines.map(|l| l.reference.unwrap().familiar()).collect();
+        names.sort();
+        names
+    };
+    let mut both = vec![one.digest.to_string(), two.digest.to_string()];
+    both.sort();
+    assert_eq!(listed(&place), both);
+    assert_eq!(
+        place.store.resolve(&one.reference).unwrap().manifest_digest,
+        one.digest
+    );
+    place.store.gc().unwrap();
+    assert_eq!(listed(&place), both, "it does not go by itself");
+    let name = "web:1".parse().unwrap();
+    place.store.tag(&one.digest.to_string(), &name).unwrap();
+    place.store.remove(&two.digest.hex()[..12]).unwrap();
+    assert_eq!(listed(&place), ["web:1"]);
+    assert!(place.store.resolve(&one.reference).is_some());
+    place.store.remove("web:1").unwrap();
+    place.assert_empty("all removed");
+}
+
+/// A prune takes what nobody named and nothing uses, or whatever nothing uses.
+#[test]
+fn prunes_and_room() {
+    let place = Place::new();
+    for (text, content) in [("a:1", "1"), ("b:1", "2"), ("c:1", "3")] {
+        load(
+            &place.store,
+            &docker_archive(text, &[layer("base"), layer(content)]),
+        )
+        .unwrap();
+    }
+    assert!(matches!(place.store.prune(true), Err(Error::NotSettled)));
+    place.store.gc().unwrap();
+    let digest = place.store.resolve(&name("a:1")).unwrap().manifest_digest;
+    let pin = place.store.pin(digest, "task/1").unwrap();
+    let partial = place.folder.path().join("store/partial");
+    std::fs::write(partial.join("1".repeat(64)), "cut").unwrap();
+    let usage = place.store.usage().unwrap();
+    assert_eq!((usage.images.count, usage.images.used), (3, 1));
+    assert_eq!((usage.layers.count, usage.layers.used), (4, 2));
+    assert_eq!((usage.archives.count, usage.archives.used), (4, 2));
+    assert_eq!((usage.downloads.count, usage.downloads.bytes), (1, 3));
+    assert_eq!(usage.layers.bytes, 4 * usage.layers.reclaimable_bytes / 2);
+    assert!(usage.free_bytes > 0);
+    let pruned = place.store.prune(false).unwrap();
+    assert_eq!((pruned.removed.len(), pruned.freed_bytes), (0, 3));
+    let pruned = place.store.prune(true).unwrap();
+    assert_eq!(pruned.removed, ["b:1", "c:1"]);
+    let freed = usage.layers.reclaimable_bytes + usage.archives.reclaimable_bytes;
+    assert_eq!(pruned.freed_bytes, freed);
+    assert!(place.store.resolve(&name("a:1")).is_some());
+    drop(pin);
+    place.store.prune(true).unwrap();
+    place.assert_empty("nothing is used");
 }
