@@ -35,8 +35,10 @@ def test_frozen_shims_hold_up_nobody(own):
         # The answer to a first question is waited for no longer than one shim is.
         own.start()
         for task in started:
-            assert tasks.describe(task)["lastStatus"] == "RUNNING"
+            record = tasks.describe(task)
+            assert record["lastStatus"] == "RUNNING"
             wait_until(lambda: any("does not answer" in n for n in notes(own, task)), "a note")
+            wait_until(lambda: tasks.describe(task)["connectivity"] == "DISCONNECTED", "unknown")
         new = tasks.run(name)
         tasks.running(new)
         tasks.stop(new)
@@ -51,6 +53,10 @@ def test_frozen_shims_hold_up_nobody(own):
                 os.kill(pid, signal.SIGCONT)
     for task in started[1:]:
         wait_until(lambda: any("answers again" in n for n in notes(own, task)), "a note")
-        assert tasks.describe(task)["lastStatus"] == "RUNNING"
+        record = tasks.describe(task)
+        assert (record["lastStatus"], record["connectivity"]) == ("RUNNING", "CONNECTED")
         tasks.stop(task)
         assert container(tasks.stopped(task), "main")["exitCode"] == 0
+        # Each is told once, however many reports follow.
+        told = notes(own, task)
+        assert len(told) == len(set(told)) == 2, told

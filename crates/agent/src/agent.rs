@@ -228,9 +228,11 @@ impl Agent {
             Some(state) if !state.alive => Found::Dead(self.found(&record, template, state)),
             Some(state) => Found::Alive(self.found(&record, template, state)),
         };
-        if state.is_some_and(|state| state.alive && !state.answers) {
+        let is_mute = state.is_some_and(|state| state.alive && !state.answers);
+        if is_mute {
             record.view.note(SHIM_IS_MUTE.to_owned());
         }
+        record.view.out_of_reach = is_mute;
         recover(template, &mut record.view, found, self.cx.clock.now());
         record.forget_unmade_networks();
         record.sequence = record.sequence.saturating_add(REPORTS_UNWRITTEN_MAX);

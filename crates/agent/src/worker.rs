@@ -418,6 +418,7 @@ impl Worker {
             }
             EventKind::Answered => {
                 self.record.view.note(SHIM_ANSWERS.to_owned());
+                self.record.view.out_of_reach = false;
                 self.list_again().await;
             }
             EventKind::Exited {

@@ -114,6 +114,7 @@ impl Bench {
                 attachment: None,
                 stop: None,
                 notes: Vec::new(),
+                out_of_reach: false,
             };
             let report = Report {
                 node: *node,

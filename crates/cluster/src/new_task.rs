@@ -268,6 +268,8 @@ impl<'a> Plan<'a> {
             reported: None,
             restored_at: None,
             stop_within_s: None,
+            out_of_reach: false,
+            notes: 0,
         }
     }
 }

@@ -87,14 +87,13 @@ fn merge(draft: &mut Draft, view: &TaskView, seen: &Observation) {
         }
     }
     move_task(&mut task, draft, seen.status);
-    for note in seen.notes.iter().take(NOTES_PER_REPORT_MAX) {
-        draft.log_task(task.id, Event::Note(cut(note, LINE_CHARS_MAX)));
-    }
     last_lines(draft, &task, seen);
 
+    task.out_of_reach = seen.out_of_reach && task.last != TaskStatus::Stopped;
     if task != **old {
         task.version += 1;
     }
+    notes(&mut task, draft, seen);
     // Written even without news: an older one that comes later must be known as such.
     task.reported = Some(seen.sequence);
     let stopped = task.last == TaskStatus::Stopped;
@@ -104,6 +103,15 @@ fn merge(draft: &mut Draft, view: &TaskView, seen: &Observation) {
             node: view.spec.node,
             task: seen.task,
         });
+    }
+}
+
+/// Each goes into the history once, though every later report has it too.
+fn notes(task: &mut TaskState, draft: &mut Draft, seen: &Observation) {
+    let known = usize::try_from(task.notes).unwrap_or(usize::MAX);
+    for note in seen.notes.iter().take(NOTES_PER_REPORT_MAX).skip(known) {
+        draft.log_task(task.id, Event::Note(cut(note, LINE_CHARS_MAX)));
+        task.notes = task.notes.saturating_add(1);
     }
 }
 

@@ -72,14 +72,13 @@ impl State {
     /// The task as an answer and an assignment show it.
     pub(crate) fn task_view(&self, id: TaskId) -> Option<TaskView> {
         let spec = self.specs.get(&id)?;
+        let state = self.tasks.get(&id)?.clone();
+        let node = self.nodes.get(&spec.node);
         Some(TaskView {
             spec: spec.clone(),
-            state: self.tasks.get(&id)?.clone(),
             definition: self.definitions.get(&spec.definition)?.clone(),
-            connected: self
-                .nodes
-                .get(&spec.node)
-                .is_some_and(|node| node.connected),
+            connected: !state.out_of_reach && node.is_some_and(|node| node.connected),
+            state,
         })
     }
 

@@ -30,9 +30,13 @@ pub struct Observation {
     /// Why the node ends the task by itself.
     #[n(8)]
     pub stop: Option<Stop>,
-    /// Notes for the history.
+    /// Notes for the history, all of them, the oldest first.
     #[n(9)]
     pub notes: Vec<String>,
+    /// What holds the task's containers does not answer: all the rest is as it was last known.
+    #[n(10)]
+    #[cbor(default)]
+    pub out_of_reach: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

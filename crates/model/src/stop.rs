@@ -67,7 +67,7 @@ pub struct ContainerReason {
     pub detail: String,
     /// What `detail` says, where a program was found that the kernel would not run.
     #[n(2)]
-    pub program: Option<ProgramFault>,
+    pub program: Option<Box<ProgramFault>>,
 }
 
 impl ContainerReason {
@@ -85,7 +85,7 @@ impl From<ProgramFault> for ContainerReason {
         ContainerReason {
             name: ReasonName::CannotStartContainerError,
             detail: fault.to_string(),
-            program: Some(fault),
+            program: Some(Box::new(fault)),
         }
     }
 }

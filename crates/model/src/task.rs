@@ -129,6 +129,14 @@ pub struct TaskState {
     /// than the definition gives.
     #[n(17)]
     pub stop_within_s: Option<u32>,
+    /// Its node has lost touch with what holds its containers: their state is the last known one.
+    #[n(18)]
+    #[cbor(default)]
+    pub out_of_reach: bool,
+    /// Its node's notes that the history has.
+    #[n(19)]
+    #[cbor(default)]
+    pub notes: u32,
 }
 
 /// A container of a task, in the definition's order.

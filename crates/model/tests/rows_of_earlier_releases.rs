@@ -242,6 +242,8 @@ fn task_state() -> TaskState {
         reported: Some(4),
         restored_at: None,
         stop_within_s: None,
+        out_of_reach: false,
+        notes: 0,
     }
 }
 

@@ -91,6 +91,7 @@ pub fn report(task: TaskId, template: &Template, view: &TaskView, facts: &Facts)
             .as_ref()
             .and_then(|stopping| stopping.by_node.clone()),
         notes: view.notes.clone(),
+        out_of_reach: view.out_of_reach && !view.all_stopped(),
     }
 }
 

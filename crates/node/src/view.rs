@@ -42,6 +42,10 @@ pub struct TaskView {
     /// When what still runs is killed, where somebody wants it sooner than the definition does.
     #[n(10)]
     pub kill_due: Option<Millis>,
+    /// The shim does not answer: what is said of the containers is what was last known.
+    #[n(11)]
+    #[cbor(default)]
+    pub out_of_reach: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -186,6 +190,7 @@ impl TaskView {
             retry_at: None,
             notes: Vec::new(),
             kill_due: None,
+            out_of_reach: false,
         }
     }
 

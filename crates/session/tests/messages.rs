@@ -126,6 +126,7 @@ fn observation() -> Observation {
         attachment: None,
         stop: None,
         notes: vec!["a note".into()],
+        out_of_reach: false,
     }
 }
 

@@ -165,6 +165,7 @@ impl Agent {
                 },
             }),
             notes: Vec::new(),
+            out_of_reach: false,
         };
         if exits {
             held.desired = Desired::Stopped;
