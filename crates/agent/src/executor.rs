@@ -278,7 +278,7 @@ async fn probe(cx: &Context, job: &Job, container: usize) -> Outcome {
     let Some(content) = &job.content else {
         return answer(false, "the container's image is not at hand".into());
     };
-    let spec = match prepare::health_probe(cx, &job, container, &content.config) {
+    let spec = match prepare::health_probe(cx, job, container, &content.config) {
         Ok(spec) => spec,
         Err(reason) => return answer(false, reason.detail),
     };

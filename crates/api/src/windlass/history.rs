@@ -143,7 +143,7 @@ fn event(event: &Event) -> Value {
             "to": to.as_str(),
             "exitCode": exit_code,
             "reason": reason.as_ref().map(|r| format!("{}: {}", r.name.as_str(), r.detail)),
-            "program": reason.as_ref().and_then(|r| r.program.as_ref()).map(program),
+            "program": reason.as_ref().and_then(|r| r.program.as_deref()).map(program),
             "peakBytes": oom.map(|oom| oom.peak_bytes),
             "limitBytes": oom.map(|oom| oom.limit_bytes),
         }),

@@ -96,7 +96,7 @@ pub(super) fn bounded(reason: &ContainerReason) -> ContainerReason {
     ContainerReason {
         name: reason.name,
         detail: text(&reason.detail),
-        program,
+        program: program.map(Box::new),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::core::{Core, seen};
 use crate::nouns::{self, fargate, name, run, subnets, template};
+use std::collections::BTreeMap;
 use windlass_cluster::{Answer, Effect, Reject, next_due, take};
 use windlass_model::command::{Command, HurryStop, ListTasks, Page, Report, Request, StopTask};
 use windlass_model::history::Event;
@@ -587,13 +588,22 @@ fn what_concerns_every_task_goes_in_bounded_steps() {
     let hurry = |task, within_s| Command::HurryStop(HurryStop { task, within_s });
     assert_eq!(steps(&mut core, hurry(None, 9)), 4);
     assert_eq!(steps(&mut core, hurry(None, 9)), 1);
-    let all = || core.state.tasks.values();
-    assert!(all().all(|task| task.stop_within_s == Some(9)));
+    let within = |core: &Core| -> BTreeMap<TaskId, Option<u32>> {
+        let rows = core.state.rows().into_iter();
+        rows.filter_map(|row| match row {
+            Row::TaskState(task) => Some((task.id, task.stop_within_s)),
+            _ => None,
+        })
+        .collect()
+    };
+    let all = within(&core);
+    assert_eq!(all.len(), 50);
+    assert!(all.values().all(|within_s| *within_s == Some(9)));
     // The shortest time counts, and one that runs on is left alone.
-    let id = *core.state.tasks.keys().next().unwrap();
+    let id = *all.keys().next().unwrap();
     assert_eq!(core.ok(hurry(Some(id), 20)).effects, []);
     assert_eq!(core.ok(hurry(Some(id), 0)).effects.len(), 1);
-    assert_eq!(core.state.tasks[&id].stop_within_s, Some(0));
+    assert_eq!(within(&core)[&id], Some(0));
     let runs = core.run(run("default", "t", 1))[0].spec.id;
     assert_eq!(core.ok(hurry(Some(runs), 0)).effects, []);
 
