@@ -163,6 +163,7 @@ fn absent_node() -> Instance {
             cpu_units: 1 << 40,
             memory_mib: 1 << 40,
             ports: BTreeSet::new(),
+            links: 1 << 20,
         },
         attributes: Vec::new(),
         availability_zone: "us-east-1a".into(),
@@ -172,6 +173,7 @@ fn absent_node() -> Instance {
         isolation: String::new(),
         ports_in_use: Default::default(),
         connection_changed_at: None,
+        joins_on_demand: false,
     }
 }
 

@@ -91,7 +91,7 @@ where
 /// What a document turned out to be.
 #[derive(Debug, Clone)]
 pub(crate) enum Document {
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     Index(Vec<Descriptor>),
 }
 
@@ -158,7 +158,7 @@ impl Document {
             (Some(config), layers, None) => {
                 let layers = layers.unwrap_or_default();
                 check_count("the number of layers", layers.len(), limits.layers)?;
-                Ok(Self::Manifest(Manifest::new(config, layers)))
+                Ok(Self::Manifest(Box::new(Manifest::new(config, layers))))
             }
             (None, None, None) if says_index => Ok(Self::Index(Vec::new())),
             (None, None, Some(manifests)) => {

@@ -102,7 +102,7 @@ impl Store {
         }
         match Document::parse(&received.bytes, received.media_type.as_deref(), limits)? {
             Document::Manifest(manifest) => Ok((
-                self.fetch_config(registry, reference, received.bytes, manifest)
+                self.fetch_config(registry, reference, received.bytes, *manifest)
                     .await?,
                 None,
             )),
@@ -156,7 +156,7 @@ impl Store {
         let promised = Some(entry.media_type.as_str()).filter(|m| !m.is_empty());
         match Document::parse(&received.bytes, promised, limits)? {
             Document::Manifest(manifest) => {
-                self.fetch_config(registry, reference, received.bytes, manifest)
+                self.fetch_config(registry, reference, received.bytes, *manifest)
                     .await
             }
             Document::Index(entries) => {

@@ -49,7 +49,9 @@ impl Records {
                 self.is_first_form = key == b"GNU.sparse.size";
             }
             b"GNU.sparse.numblocks" => {}
-            b"GNU.sparse.offset" if self.map.len() % 2 == 0 => self.map.push(number(value)?),
+            b"GNU.sparse.offset" if self.map.len().is_multiple_of(2) => {
+                self.map.push(number(value)?)
+            }
             b"GNU.sparse.numbytes" if self.map.len() % 2 == 1 => self.map.push(number(value)?),
             b"GNU.sparse.map" if self.map.is_empty() => {
                 let numbers = value.split(|&b| b == b',').filter(|n| !n.is_empty());

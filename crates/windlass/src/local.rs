@@ -133,8 +133,7 @@ fn by_hand(name: Option<NewName>) -> LoadOptions {
 }
 
 fn new_name(text: &str) -> Result<NewName, LocalError> {
-    text.parse()
-        .map_err(|err: windlass_image::Error| refused(err))
+    text.parse().map_err(|err: Error| refused(err))
 }
 
 fn image_name(image: Loaded) -> ImageName {

@@ -204,7 +204,7 @@ impl Layout<'_> {
             }
             Document::Manifest(manifest) => {
                 let config = self.content(&manifest.config, limits.config_bytes)?;
-                Ok((Checked::new(shown, json, manifest, config)?, None))
+                Ok((Checked::new(shown, json, *manifest, config)?, None))
             }
         }
     }
