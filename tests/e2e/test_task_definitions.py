@@ -372,7 +372,7 @@ def test_ports_that_a_machine_keeps_register_and_find_no_place(ecs):
 
 
 def test_what_ecs_keeps_is_read_back(windlass, ecs):
-    linux = {"capabilities": {"drop": ["ALL"]}}
+    linux = {"capabilities": {"add": [], "drop": ["ALL"]}}
     volume = {
         "name": "v",
         "efsVolumeConfiguration": {
@@ -390,9 +390,10 @@ def test_what_ecs_keeps_is_read_back(windlass, ecs):
     )["taskDefinition"]
     assert made["taskRoleArn"] == f"arn:aws:iam::{windlass.account}:role/app"
     assert made["executionRoleArn"] == "arn:aws-cn:iam::111122223333:role/app"
+    volume["efsVolumeConfiguration"]["rootDirectory"] = "/"
     assert made["volumes"] == [volume]
     (container,) = made["containerDefinitions"]
-    assert container["linuxParameters"] == {"capabilities": {"add": [], "drop": ["ALL"]}}
+    assert container["linuxParameters"] == linux
 
 
 @pytest.mark.parametrize(

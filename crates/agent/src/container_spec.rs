@@ -169,16 +169,6 @@ pub fn refuse_unsupported(source: Source<'_>) -> Result<(), ContainerReason> {
             "repositoryCredentials",
         ),
         (source.template.proxy.is_some(), "proxyConfiguration"),
-        (
-            given(
-                source
-                    .template
-                    .inference_accelerators
-                    .as_ref()
-                    .map(Vec::len),
-            ),
-            "inferenceAccelerators",
-        ),
     ];
     if let Some((_, what)) = asked.iter().find(|(asked, _)| *asked) {
         return Err(refused(what));

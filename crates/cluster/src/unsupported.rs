@@ -27,13 +27,6 @@ fn of_task(template: &Template) -> Option<&'static str> {
     if template.proxy.is_some() {
         return Some("proxyConfiguration");
     }
-    if template
-        .inference_accelerators
-        .as_ref()
-        .is_some_and(|list| !list.is_empty())
-    {
-        return Some("inferenceAccelerators");
-    }
     if template.enable_fault_injection == Some(true) {
         return Some("enableFaultInjection");
     }

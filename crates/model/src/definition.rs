@@ -69,8 +69,7 @@ pub struct Template {
     pub ipc_mode: Option<SharingMode>,
     #[n(12)]
     pub proxy: Option<ProxyConfiguration>,
-    #[n(13)]
-    pub inference_accelerators: Option<Vec<KeyValue>>,
+    // 13 is free: it held what ECS refuses today.
     #[n(14)]
     pub ephemeral_storage_gib: Option<u32>,
     #[n(15)]

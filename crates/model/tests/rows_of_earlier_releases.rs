@@ -124,7 +124,6 @@ fn definition() -> TaskDefinition {
         pid_mode: None,
         ipc_mode: None,
         proxy: None,
-        inference_accelerators: None,
         ephemeral_storage_gib: Some(21),
         runtime_platform: None,
         enable_fault_injection: None,

@@ -48,7 +48,6 @@ fn assignment() -> Assignment {
         pid_mode: None,
         ipc_mode: None,
         proxy: None,
-        inference_accelerators: None,
         ephemeral_storage_gib: None,
         runtime_platform: None,
         enable_fault_injection: None,

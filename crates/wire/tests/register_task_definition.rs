@@ -988,29 +988,75 @@ fn what_ecs_takes_is_taken() {
     assert!(!needs.contains("efsAuth"), "{needs}");
 }
 
+/// A client that compares sees one that was given empty and comes back absent, or the reverse, as a
+/// change that it has to make.
 #[test]
-fn either_list_of_capabilities_brings_the_other() {
-    for (given, shown) in [
+fn empty_lists_that_clients_tell_from_absent_ones_come_back() {
+    for (pointer, given) in [
+        ("/linuxParameters/capabilities", json!({ "drop": ["ALL"] })),
         (
-            json!({ "drop": ["ALL"] }),
+            "/linuxParameters/capabilities",
             json!({ "add": [], "drop": ["ALL"] }),
         ),
         (
-            json!({ "add": [], "drop": ["ALL"] }),
-            json!({ "add": [], "drop": ["ALL"] }),
-        ),
-        (
+            "/linuxParameters/capabilities",
             json!({ "add": ["SYS_PTRACE"] }),
-            json!({ "add": ["SYS_PTRACE"], "drop": [] }),
         ),
-        (json!({}), json!({})),
+        (
+            "/linuxParameters/capabilities",
+            json!({ "add": [], "drop": [] }),
+        ),
+        ("/linuxParameters/capabilities", json!({})),
+        ("/linuxParameters/devices", json!([])),
+        ("/linuxParameters/tmpfs", json!([])),
+        ("/logConfiguration/secretOptions", json!([])),
+        ("/dockerLabels", json!({})),
+        ("/ulimits", json!([])),
     ] {
-        let request = with(
-            minimal(),
-            &json!({ ".linuxParameters": { "capabilities": given } }),
-        );
-        let found = registered(&request).unwrap();
-        let found = &found["containerDefinitions"][0]["linuxParameters"]["capabilities"];
-        assert_eq!(*found, shown, "{given}");
+        let value = given.clone();
+        let member = match pointer.trim_start_matches('/').split_once('/') {
+            None => json!({ format!(".{}", &pointer[1..]): value }),
+            Some(("logConfiguration", name)) => {
+                json!({ ".logConfiguration": { "logDriver": "json-file", name: value } })
+            }
+            Some((parent, name)) => json!({ format!(".{parent}"): { name: value } }),
+        };
+        let found = registered(&with(minimal(), &member)).unwrap();
+        let found = &found["containerDefinitions"][0];
+        assert_eq!(found.pointer(pointer), Some(&given), "{pointer}");
     }
+    let absent = registered(&minimal()).unwrap();
+    for member in ["linuxParameters", "dockerLabels", "ulimits"] {
+        assert!(absent["containerDefinitions"][0].get(member).is_none());
+    }
+}
+
+#[test]
+fn what_is_given_empty_asks_nothing_of_a_machine() {
+    let empty = json!({ ".dockerLabels": {}, ".ulimits": [] });
+    let shown = registered(&with(minimal(), &empty)).unwrap();
+    let needs = |shown: &Value| shown["requiresAttributes"].clone();
+    assert_eq!(needs(&shown), needs(&registered(&minimal()).unwrap()));
+    let devices = json!({ ".linuxParameters": { "devices": [] } });
+    registered(&with(fargate(), &devices)).unwrap();
+}
+
+#[test]
+fn a_parameter_without_an_account_is_of_this_one() {
+    let role = "arn:aws:iam::000000000000:role/execution";
+    let secret = |account: &str| {
+        let arn = format!("arn:aws:ssm:us-east-1:{account}:parameter/password");
+        json!({
+            "executionRoleArn": role,
+            ".secrets": [{ "name": "PASSWORD", "valueFrom": arn }],
+        })
+    };
+    for account in ["", "000000000000"] {
+        registered(&with(minimal(), &secret(account))).unwrap();
+    }
+    refused(
+        minimal,
+        &secret("111122223333"),
+        "The Systems Manager parameter ARN has a different account ID than the current account.",
+    );
 }

@@ -25,7 +25,6 @@ pub(crate) fn template(mode: NetworkMode, text: &str) -> Template {
         pid_mode: None,
         ipc_mode: None,
         proxy: None,
-        inference_accelerators: None,
         ephemeral_storage_gib: None,
         runtime_platform: None,
         enable_fault_injection: None,

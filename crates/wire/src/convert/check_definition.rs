@@ -29,7 +29,7 @@ pub(super) fn check_containers(template: &Template) -> Result<(), ApiError> {
     for container in &template.containers {
         check_texts(container)?;
         check_references(template, container)?;
-        check_requirements(template, container)?;
+        check_requirements(container)?;
     }
     template.volumes.iter().try_for_each(check_volume)?;
     check_volumes_at_launch(template)?;
@@ -228,19 +228,16 @@ fn check_trusted_execution(template: &Template) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// What resource requirements name: an accelerator that the task has, or an amount.
-fn check_requirements(
-    template: &Template,
-    container: &ContainerDefinition,
-) -> Result<(), ApiError> {
+/// What resource requirements name: an amount.
+fn check_requirements(container: &ContainerDefinition) -> Result<(), ApiError> {
     for requirement in container.resource_requirements.iter().flatten() {
         let value = requirement.value.as_deref().unwrap_or("");
         let whole = value.parse().is_ok_and(|number: u32| number > 0);
-        let mut accelerators = template.inference_accelerators.iter().flatten();
         let good = match requirement.kind.as_str() {
             // Either whole devices or a share of one.
             "GPU" => (whole || value == "ALL") != requirement.sharing.is_some(),
-            "InferenceAccelerator" => accelerators.any(|device| device.name == value),
+            // It names an accelerator of the definition, and no definition has any.
+            "InferenceAccelerator" => false,
             _ => whole || value == "ALL",
         };
         if !good {

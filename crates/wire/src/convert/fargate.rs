@@ -175,7 +175,7 @@ fn absent_setting(container: &ContainerDefinition) -> Option<&'static str> {
 
 fn absent_linux_parameter(linux: &LinuxParameters) -> Option<&'static str> {
     first(&[
-        (linux.devices.is_some(), "devices"),
+        (linux.devices.iter().flatten().next().is_some(), "devices"),
         (linux.shared_memory_size_mib.is_some(), "sharedMemorySize"),
         (linux.max_swap_mib.is_some(), "maxSwap"),
         (linux.swappiness.is_some(), "swappiness"),

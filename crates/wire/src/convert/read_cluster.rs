@@ -22,8 +22,7 @@ use windlass_model::id::Name;
 /// # Errors
 /// `InvalidParameterException` for a bad name, setting or provider.
 pub fn create_cluster(given: CreateClusterRequest) -> Result<CreateCluster, ApiError> {
-    let name = given.cluster_name.filter(|name| !name.is_empty());
-    let name = Name::new(name.as_deref().unwrap_or(DEFAULT_CLUSTER))
+    let name = Name::new(given.cluster_name.as_deref().unwrap_or(DEFAULT_CLUSTER))
         .map_err(|_| messages::cluster::name_invalid())?;
     // The default cluster of an account has them from its beginning.
     let everywhere = || FARGATE_PROVIDERS.map(String::from).to_vec();

@@ -1,5 +1,6 @@
-//! One container definition, decoded and validated with ECS's own errors. Empty strings and empty
-//! lists count as absent, as they do in ECS.
+//! One container definition, decoded and validated with ECS's own errors. Empty strings and most
+//! empty lists count as absent. Those are read back that clients tell from absent ones: Terraform
+//! would plan a replacement for ever.
 
 use super::check_network_mode::check_network_mode;
 use super::read_environment::{check_secret_names, environment_files, key_values, secrets};
@@ -101,7 +102,7 @@ pub(super) fn container(
         docker_security_options: list(given.docker_security_options),
         interactive: given.interactive,
         pseudo_terminal: given.pseudo_terminal,
-        docker_labels: given.docker_labels.filter(|labels| !labels.is_empty()),
+        docker_labels: given.docker_labels,
         credential_specs: list(given.credential_specs),
         name,
         image,
@@ -305,9 +306,6 @@ fn ulimits(
     container: &Name,
     given: Option<Vec<wire::Ulimit>>,
 ) -> Result<Option<Vec<Ulimit>>, ApiError> {
-    let Some(given) = list(given) else {
-        return Ok(None);
-    };
     let read = |given: wire::Ulimit| {
         let name = match given.name {
             Some(wire::UlimitName::Other(other)) => {
@@ -338,10 +336,8 @@ fn ulimits(
         })
     };
     given
-        .into_iter()
-        .map(read)
-        .collect::<Result<_, _>>()
-        .map(Some)
+        .map(|given| given.into_iter().map(read).collect())
+        .transpose()
 }
 
 fn health_check(container: &Name, given: wire::HealthCheck) -> Result<HealthCheck, ApiError> {

@@ -90,7 +90,6 @@ fn template(scope: &Scope, given: RegisterTaskDefinitionRequest) -> Result<Templ
         pid_mode: given.pid_mode.as_ref().map(pid_mode).transpose()?,
         ipc_mode: given.ipc_mode.as_ref().map(ipc_mode).transpose()?,
         proxy: given.proxy_configuration.map(proxy).transpose()?,
-        inference_accelerators: None,
         ephemeral_storage_gib: given.ephemeral_storage.map(ephemeral_storage).transpose()?,
         runtime_platform: given.runtime_platform.map(runtime_platform),
         enable_fault_injection: given.enable_fault_injection,

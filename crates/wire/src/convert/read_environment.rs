@@ -81,7 +81,9 @@ pub(super) fn secrets(
                      valueFrom."
                 )));
             }
-            let arn = Arn::parse(&value_from).filter(|arn| arn.service == "ssm");
+            // Without an account it is this one's.
+            let arn = Arn::parse(&value_from)
+                .filter(|arn| arn.service == "ssm" && !arn.account.is_empty());
             if arn.is_some_and(|arn| arn.account != account) {
                 return Err(messages::container::parameter_of_other_account());
             }

@@ -17,8 +17,9 @@ pub(super) fn linux_parameters(
             "Container '{container}': swappiness must be between 0 and 100."
         )));
     }
-    let capabilities = given.capabilities;
-    let tmpfs = list(given.tmpfs)
+    let mut capabilities = given.capabilities;
+    let tmpfs = given
+        .tmpfs
         .map(|given| {
             given
                 .into_iter()
@@ -27,14 +28,12 @@ pub(super) fn linux_parameters(
         })
         .transpose()?;
     Ok(LinuxParameters {
-        capabilities_add: capabilities
-            .as_ref()
-            .and_then(|given| both(&given.add, &given.drop)),
-        capabilities_drop: capabilities
-            .as_ref()
-            .and_then(|given| both(&given.drop, &given.add)),
         capabilities_given: capabilities.is_some(),
-        devices: list(given.devices).map(|devices| devices.into_iter().map(device).collect()),
+        capabilities_add: capabilities.as_mut().and_then(|given| given.add.take()),
+        capabilities_drop: capabilities.and_then(|given| given.drop),
+        devices: given
+            .devices
+            .map(|devices| devices.into_iter().map(device).collect()),
         init_process_enabled: given.init_process_enabled,
         shared_memory_size_mib: amount(container, "sharedMemorySize", given.shared_memory_size)?,
         tmpfs,
@@ -100,12 +99,6 @@ fn tmpfs_options(
             "Container '{container}': '{option}' is not a valid mount option of a tmpfs."
         ))),
     }
-}
-
-/// One of the two lists of capabilities: where either is given ECS keeps both.
-fn both(list: &Option<Vec<String>>, other: &Option<Vec<String>>) -> Option<Vec<String>> {
-    let given = list.is_some() || other.is_some();
-    given.then(|| list.clone().unwrap_or_default())
 }
 
 fn tmpfs(container: &Name, given: linux::Tmpfs) -> Result<Tmpfs, ApiError> {

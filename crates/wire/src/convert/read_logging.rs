@@ -1,7 +1,7 @@
 //! Where a container's lines go.
 
 use super::fargate;
-use super::read_container::{Surroundings, list};
+use super::read_container::Surroundings;
 use super::read_environment::secrets;
 use crate::error::ApiError;
 use crate::messages;
@@ -38,7 +38,8 @@ pub(super) fn log_configuration(
     Ok(LogConfiguration {
         driver,
         options: given.options.filter(|options| !options.is_empty()),
-        secret_options: list(given.secret_options)
+        secret_options: given
+            .secret_options
             .map(|given| secrets(container, "secretOptions", within.account, Some(given)))
             .transpose()?,
     })

@@ -152,7 +152,9 @@ pub(super) fn requires_attributes(template: &Template) -> Vec<Attribute> {
 fn of_container(container: &ContainerDefinition, role: bool, names: &mut BTreeSet<String>) {
     let mut need = |name: &str| names.insert(name.to_owned());
     let mut docker = |version: &str| need(&format!("{DOCKER}{version}"));
-    if container.docker_labels.is_some() || container.ulimits.is_some() || container.log.is_some() {
+    let labels = container.docker_labels.iter().flatten().next();
+    let ulimits = container.ulimits.iter().flatten().next();
+    if labels.is_some() || ulimits.is_some() || container.log.is_some() {
         docker("1.18");
     }
     if container.memory_reservation.is_some() {

@@ -3,7 +3,6 @@
 use super::show_container::{int, key_value, show_container};
 use crate::shapes::attribute::Attribute;
 use crate::shapes::managed_instances::TrustedExecutionConfiguration;
-use crate::shapes::resource_requirement::InferenceAccelerator;
 use crate::shapes::setting::Scope as VolumeScope;
 use crate::shapes::task_definition as wire;
 use crate::shapes::volume;
@@ -81,15 +80,6 @@ fn settings(definition: &TaskDefinition, state: &DefinitionState) -> wire::TaskD
             .then(|| requires.iter().map(compatibility).collect()),
         cpu: template.cpu.map(|units| units.to_string()),
         memory: template.memory.map(|mib| mib.to_string()),
-        inference_accelerators: template.inference_accelerators.as_ref().map(|given| {
-            given
-                .iter()
-                .map(|accelerator| InferenceAccelerator {
-                    device_name: Some(accelerator.name.clone()),
-                    device_type: Some(accelerator.value.clone()),
-                })
-                .collect()
-        }),
         pid_mode: template.pid_mode.map(|mode| match mode {
             SharingMode::Task => wire::PidMode::Task,
             SharingMode::Host | SharingMode::None => wire::PidMode::Host,
