@@ -2,6 +2,7 @@
 //! registries, [`fake::Fake`] is for tests; the constructor decides.
 
 pub mod fake;
+mod fault;
 pub mod stored;
 
 use std::future::Future;

@@ -1,9 +1,14 @@
 //! From errors to the reasons ECS shows on a container: `Name: detail`.
 
 use std::error::Error as StdError;
+use windlass_model::container_fault::ContainerFault;
 use windlass_model::stop::{ContainerReason, ReasonName};
 use windlass_runtime::protocol::Refusal;
 use windlass_runtime::spec::StartError;
+
+const ENOENT: i32 = 2;
+const EACCES: i32 = 13;
+const ENOTDIR: i32 = 20;
 
 /// A reason with this name.
 pub fn of(name: ReasonName, detail: impl Into<String>) -> ContainerReason {
@@ -47,10 +52,8 @@ pub fn of_start(error: &windlass_runtime::Error) -> (ContainerReason, Option<i32
 }
 
 fn of_start_error(error: &StartError) -> (ContainerReason, Option<i32>) {
-    const ENOENT: i32 = 2;
-    const EACCES: i32 = 13;
-    const ENOTDIR: i32 = 20;
     let program = &error.detail;
+    let fault = fault(error);
     let (detail, code) = match (error.stage.as_str(), error.errno) {
         ("exec", ENOENT) if program.contains('/') => (
             format!("exec: {program:?}: stat {program}: no such file or directory"),
@@ -74,7 +77,35 @@ fn of_start_error(error: &StartError) -> (ContainerReason, Option<i32>) {
         ("user", _) => (error.detail.clone(), None),
         _ => (error.to_string(), None),
     };
-    (of(ReasonName::CannotStartContainerError, detail), code)
+    let reason = of(ReasonName::CannotStartContainerError, detail);
+    (reason.with_fault(fault), code)
+}
+
+/// The kind of a start's error. What every container needs, as its processes and cgroups, has none.
+fn fault(error: &StartError) -> Option<ContainerFault> {
+    let path = error.detail.clone();
+    let words = || std::io::Error::from_raw_os_error(error.errno).to_string();
+    let words = || {
+        words()
+            .split(" (os error")
+            .next()
+            .unwrap_or_default()
+            .to_lowercase()
+    };
+    Some(match (error.stage.as_str(), error.errno) {
+        ("exec", EACCES) => ContainerFault::ProgramNotExecutable { path },
+        ("exec", ENOENT | ENOTDIR) => ContainerFault::ProgramMissing { path },
+        ("user", _) => ContainerFault::User { error: path },
+        ("cwd", _) => ContainerFault::WorkingDirectory {
+            path,
+            error: words(),
+        },
+        ("mount", _) => ContainerFault::Mount {
+            path,
+            error: words(),
+        },
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use windlass_model::container::ContainerDefinition;
+use windlass_model::container_fault::ContainerFault;
 use windlass_model::definition::Template;
 use windlass_model::stop::{ContainerReason, ReasonName};
 use windlass_model::volume::{DockerVolume, Volume, VolumeKind};
@@ -77,7 +78,8 @@ fn collect(
             return Err(failed(format!("no volume {:?}", point.source_volume)));
         };
         let readonly = point.read_only == Some(true);
-        let source = source(folders, volume, &point.container_path, readonly)?;
+        let source = source(folders, volume, &point.container_path, readonly);
+        let source = source.map_err(|reason| of_volume(volume, reason))?;
         let mount = Mount {
             readonly,
             ..bind(&source, &point.container_path)
@@ -247,6 +249,15 @@ fn folder(
     fill::make(folders.layers, &path, container_path)
         .map_err(|error| failed(format!("make {}: {error}", path.display())))?;
     Ok(path)
+}
+
+/// Says which volume it is about, for whom the path that failed means nothing.
+fn of_volume(volume: &Volume, reason: ContainerReason) -> ContainerReason {
+    let fault = ContainerFault::Volume {
+        volume: volume.name.to_string(),
+        error: reason.detail.clone(),
+    };
+    reason.with_fault(fault)
 }
 
 fn failed(detail: String) -> ContainerReason {

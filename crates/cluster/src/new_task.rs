@@ -231,6 +231,7 @@ impl<'a> Plan<'a> {
             stopped_at: None,
             health_output: None,
             oom: None,
+            killed_after_s: None,
         };
         TaskState {
             id: spec.id,

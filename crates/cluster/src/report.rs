@@ -6,7 +6,7 @@
 
 use crate::decision::{Answer, Effect};
 use crate::draft::Draft;
-use crate::limits::{LAST_LINES_MAX, LINE_CHARS_MAX, NOTES_PER_REPORT_MAX};
+use crate::limits::{LINE_CHARS_MAX, NOTES_PER_REPORT_MAX};
 use crate::stop;
 use crate::unassigned::stray;
 use crate::view::TaskView;
@@ -87,7 +87,6 @@ fn merge(draft: &mut Draft, view: &TaskView, seen: &Observation) {
         }
     }
     move_task(&mut task, draft, seen.status);
-    last_lines(draft, &task, seen);
 
     task.out_of_reach = seen.out_of_reach && task.last != TaskStatus::Stopped;
     if task != **old {
@@ -233,22 +232,6 @@ pub(crate) fn end(task: &mut TaskState, draft: &mut Draft) {
     );
     task.last = TaskStatus::Stopped;
     task.stopped_at = Some(now);
-}
-
-fn last_lines(draft: &mut Draft, task: &TaskState, seen: &Observation) {
-    for observed in seen
-        .containers
-        .iter()
-        .filter(|observed| !observed.last_lines.is_empty())
-    {
-        let skipped = observed.last_lines.len().saturating_sub(LAST_LINES_MAX);
-        let lines = observed.last_lines.iter().skip(skipped);
-        let event = Event::LastLines {
-            container: observed.name.to_string(),
-            lines: lines.map(|line| cut(line, LINE_CHARS_MAX)).collect(),
-        };
-        draft.log_task(task.id, event);
-    }
 }
 
 /// A stop as a node gave it, its texts cut.

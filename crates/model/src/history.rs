@@ -76,6 +76,9 @@ pub enum Event {
         reason: Option<ContainerReason>,
         #[n(4)]
         oom: Option<OomEvidence>,
+        /// See [`crate::task::ContainerState`].
+        #[n(5)]
+        killed_after_s: Option<u32>,
     },
     #[n(6)]
     Health {

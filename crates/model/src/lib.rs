@@ -13,6 +13,7 @@ pub mod capability;
 pub mod cluster;
 pub mod command;
 pub mod container;
+pub mod container_fault;
 pub mod definition;
 pub mod history;
 pub mod id;

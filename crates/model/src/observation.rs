@@ -68,6 +68,9 @@ pub struct ContainerObservation {
     /// The last lines it wrote, when it ended abnormally.
     #[n(12)]
     pub last_lines: Vec<String>,
+    /// It was asked to stop, did not within its `stopTimeout` of so many seconds, and was killed.
+    #[n(13)]
+    pub killed_after_s: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

@@ -1,6 +1,7 @@
 //! Why a task or container ended: typed, so that the API's sentence and `why`'s evidence come from
 //! one value. First cause wins; later ones never overwrite it.
 
+use crate::container_fault::ContainerFault;
 use crate::program_fault::ProgramFault;
 use minicbor::{Decode, Encode};
 
@@ -68,6 +69,9 @@ pub struct ContainerReason {
     /// What `detail` says, where a program was found that the kernel would not run.
     #[n(2)]
     pub program: Option<Box<ProgramFault>>,
+    /// What `detail` says, where its kind is known.
+    #[n(3)]
+    pub fault: Option<Box<ContainerFault>>,
 }
 
 impl ContainerReason {
@@ -76,6 +80,14 @@ impl ContainerReason {
             name,
             detail: detail.into(),
             program: None,
+            fault: None,
+        }
+    }
+
+    pub fn with_fault(self, fault: impl Into<Option<ContainerFault>>) -> ContainerReason {
+        ContainerReason {
+            fault: fault.into().map(Box::new),
+            ..self
         }
     }
 }
@@ -86,6 +98,7 @@ impl From<ProgramFault> for ContainerReason {
             name: ReasonName::CannotStartContainerError,
             detail: fault.to_string(),
             program: Some(Box::new(fault)),
+            fault: None,
         }
     }
 }

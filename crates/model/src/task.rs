@@ -168,6 +168,9 @@ pub struct ContainerState {
     /// Memory at its highest and its limit, when the kernel killed for memory.
     #[n(11)]
     pub oom: Option<OomEvidence>,
+    /// It was asked to stop, did not within its `stopTimeout` of so many seconds, and was killed.
+    #[n(12)]
+    pub killed_after_s: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]

@@ -272,6 +272,7 @@ fn container_state() -> ContainerState {
             peak_bytes: 1,
             limit_bytes: 2,
         }),
+        killed_after_s: None,
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::health;
 use crate::view::{ContainerView, Phase, TaskView};
 use windlass_model::container::{Condition, ContainerDefinition};
+use windlass_model::container_fault::{ContainerFault, DependencyProblem};
 use windlass_model::definition::Template;
 use windlass_model::id::Millis;
 use windlass_model::status::Health;
@@ -114,18 +115,25 @@ pub fn wait(template: &Template, view: &TaskView, of: usize, edge: Edge, now: Mi
         .as_ref()
         .is_some_and(health::is_wanted);
     if edge.condition == Condition::Healthy && unchecked {
-        return Wait::Never(reason(format!(
+        let detail = format!(
             "dependency graph: failed to resolve the container ordering dependency [{}] for \
              target [{}] as dependency has no health check.",
             names.0, names.1
-        )));
+        );
+        let why = DependencyProblem::Unchecked;
+        return Wait::Never(reason(detail, names.0, edge.condition, why));
     }
     let due = start_timeout(definition, dependency, edge.condition);
     match due {
-        Some(due) if due <= now => Wait::Never(reason(format!(
-            "dependency graph: container ordering dependency [{}] for target [{}] has timed out.",
-            names.0, names.1
-        ))),
+        Some(due) if due <= now => {
+            let detail = format!(
+                "dependency graph: container ordering dependency [{}] for target [{}] has timed \
+                 out.",
+                names.0, names.1
+            );
+            let why = DependencyProblem::TimedOut;
+            Wait::Never(reason(detail, names.0, edge.condition, why))
+        }
         due => Wait::Open(due),
     }
 }
@@ -160,7 +168,7 @@ fn start_timeout(
 }
 
 fn ended_otherwise((on, of): (&str, &str), condition: Condition) -> ContainerReason {
-    reason(match condition {
+    let detail = match condition {
         Condition::Success => format!(
             "dependency graph: failed to resolve container ordering dependency [{on}] for target \
              [{of}] as dependency did not exit successfully."
@@ -169,11 +177,22 @@ fn ended_otherwise((on, of): (&str, &str), condition: Condition) -> ContainerRea
             "dependency graph: failed to resolve the container ordering dependency [{on}] for \
              target [{of}]"
         ),
-    })
+    };
+    reason(detail, on, condition, DependencyProblem::Ended)
 }
 
-fn reason(detail: String) -> ContainerReason {
-    ContainerReason::new(ReasonName::CannotStartContainerError, detail)
+fn reason(
+    detail: String,
+    on: &str,
+    condition: Condition,
+    why: DependencyProblem,
+) -> ContainerReason {
+    let fault = ContainerFault::Dependency {
+        container: on.to_owned(),
+        condition,
+        why,
+    };
+    ContainerReason::new(ReasonName::CannotStartContainerError, detail).with_fault(fault)
 }
 
 /// May container `of` be stopped: has everything that depends on it stopped?

@@ -3,15 +3,20 @@
 //! Any order is possible: a container may end before the answer to its start arrives, and an event
 //! may be told twice. Starts are numbered per container, so both are known.
 
-use crate::limits::{REMOVALS_BEFORE_REPORT, RETRY_MS};
+use crate::limits::{REMOVALS_BEFORE_REPORT, RETRY_MS, STOP_TIMEOUT_S};
 use crate::plan::Scope;
 use crate::restart;
 use crate::view::{ContainerView, Image, Part, Phase, TaskView};
+use windlass_model::container::ContainerDefinition;
+use windlass_model::container_fault::ContainerFault;
 use windlass_model::definition::Template;
 use windlass_model::id::Millis;
 use windlass_model::program_fault::ProgramFault;
 use windlass_model::stop::{ContainerReason, ReasonName, Stop, StopCode, StopReason};
 use windlass_model::task::OomEvidence;
+
+/// The exit code of what SIGKILL ended.
+const KILLED: i32 = 128 + 9;
 
 /// A number is the container's place in the definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -269,6 +274,8 @@ fn end_run(template: &Template, view: &mut TaskView, ended: Ended) {
     container.ended_run = ended.run;
     container.exit_code = ended.exit_code;
     container.oom = ended.oom;
+    container.killed_after_s = killed_after_s(definition, container, &ended);
+    let memory = out_of_memory(&ended);
     let abnormal = ended.exit_code != Some(0);
     container.last_lines = if abnormal {
         ended.last_lines
@@ -283,17 +290,37 @@ fn end_run(template: &Template, view: &mut TaskView, ended: Ended) {
         container.health.restart();
         return;
     }
-    let memory = ended.oom.map(|_| {
-        ContainerReason::new(
-            ReasonName::OutOfMemoryError,
-            "Container killed due to memory usage",
-        )
-    });
     let reason = memory.or(ended.fault.map(ContainerReason::from));
     container.end(reason, ended.at);
     if definition.essential {
         view.execution_stopped_at.get_or_insert(ended.at);
     }
+}
+
+/// The kernel killed the container's own process. Where it was a child, and the container went on
+/// and ended in a way of its own, memory is not what it ended of.
+fn out_of_memory(ended: &Ended) -> Option<ContainerReason> {
+    let killed = ended.exit_code.is_none_or(|code| code == KILLED);
+    ended.oom.filter(|_| killed).map(|_| {
+        ContainerReason::new(
+            ReasonName::OutOfMemoryError,
+            "Container killed due to memory usage",
+        )
+    })
+}
+
+/// The time-out of a stop that became a kill. What was killed earlier was killed by others.
+fn killed_after_s(
+    definition: &ContainerDefinition,
+    container: &ContainerView,
+    ended: &Ended,
+) -> Option<u32> {
+    let timeout_s = definition.stop_timeout_s.unwrap_or(STOP_TIMEOUT_S);
+    let due = container
+        .stop_begun?
+        .plus_ms(i64::from(timeout_s).saturating_mul(1_000));
+    let killed = ended.exit_code == Some(KILLED) && ended.oom.is_none();
+    (killed && ended.at >= due).then_some(timeout_s)
 }
 
 fn probed(
@@ -321,7 +348,8 @@ fn sandbox_died(view: &mut TaskView, now: Millis) {
     let reason = ContainerReason::new(
         ReasonName::ContainerRuntimeError,
         "the process that held the task's containers ended; they were killed with it",
-    );
+    )
+    .with_fault(ContainerFault::HolderEnded);
     for container in &mut view.containers {
         if matches!(
             container.phase,

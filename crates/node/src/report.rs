@@ -122,6 +122,7 @@ fn container_report(
         stopped_at: container.stopped_at,
         oom: container.oom,
         last_lines: container.last_lines.clone(),
+        killed_after_s: container.killed_after_s,
     }
 }
 
@@ -132,6 +133,7 @@ fn cut(reason: &ContainerReason) -> ContainerReason {
         name: reason.name,
         detail: reason.detail.chars().take(room).collect(),
         program: reason.program.clone(),
+        fault: reason.fault.clone(),
     }
 }
 

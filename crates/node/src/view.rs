@@ -138,6 +138,9 @@ pub struct ContainerView {
     /// A stop could not be sent: try again then.
     #[n(17)]
     pub stop_retry_at: Option<Millis>,
+    /// Its stop became a kill, as its `stopTimeout` of so many seconds had passed.
+    #[n(18)]
+    pub killed_after_s: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]

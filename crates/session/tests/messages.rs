@@ -113,6 +113,7 @@ fn observation() -> Observation {
         stopped_at: None,
         oom: None,
         last_lines: vec!["bye".into()],
+        killed_after_s: Some(30),
     };
     Observation {
         task: TaskId(1),

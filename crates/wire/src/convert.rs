@@ -40,4 +40,6 @@ pub use show_cluster::{ClusterCounts, ClusterParts, show_cluster};
 pub use show_definition::show_definition;
 pub use show_instance::{InstanceInclude, InstanceParts, show_instance};
 pub use show_task::{TaskParts, show_tags, show_task};
-pub use stop_text::{fargate_refusal_reason, refusal_reason, stop_code, stopped_reason};
+pub use stop_text::{
+    fargate_refusal_reason, refusal_detail, refusal_reason, stop_code, stopped_reason,
+};

@@ -8,6 +8,7 @@
 use super::{Answer, Content, Images, Wanted};
 use crate::reason;
 use windlass_image::{Digest, Image, PullOptions, Reference, Store};
+use windlass_model::container_fault::{ContainerFault, ImageProblem};
 use windlass_model::pull::{Copy, PullBehavior, Step};
 use windlass_model::stop::{ContainerReason, ReasonName};
 
@@ -156,6 +157,9 @@ fn reference(image: &str, digest: Option<&str>) -> Result<Reference, ContainerRe
             ReasonName::CannotPullContainerError,
             format!("invalid reference format: {}", reason::chain(&error)),
         )
+        .with_fault(ContainerFault::Image(ImageProblem::Other {
+            error: format!("the name is not valid: {}", reason::chain(&error)),
+        }))
     })?;
     let digest = digest.and_then(|digest| digest.parse::<Digest>().ok());
     Ok(digest.map_or(reference.clone(), |digest| reference.with_digest(digest)))
@@ -163,4 +167,5 @@ fn reference(image: &str, digest: Option<&str>) -> Result<Reference, ContainerRe
 
 fn cannot_pull(error: &windlass_image::Error) -> ContainerReason {
     reason::of(ReasonName::CannotPullContainerError, error.agent_text())
+        .with_fault(super::fault::of(error))
 }

@@ -7,10 +7,12 @@ use windlass_cluster::Answer;
 use windlass_model::arn::Scope;
 use windlass_model::command::Command;
 use windlass_model::id::Name;
-use windlass_model::placement::{Refusal, Refused};
+use windlass_model::placement::Refused;
 use windlass_model::pull::PullBehavior;
 use windlass_model::task::Launch;
-use windlass_wire::convert::{self, fargate_refusal_reason, identifier, refusal_reason};
+use windlass_wire::convert::{
+    self, fargate_refusal_reason, identifier, refusal_detail, refusal_reason,
+};
 use windlass_wire::ops::run_task::{RunTaskRequest, RunTaskResponse};
 use windlass_wire::shapes::failure::Failure;
 use windlass_wire::shapes::task::Task;
@@ -87,7 +89,7 @@ fn failures(scope: &Scope, cluster: &Name, refused: &[Refused]) -> Vec<Failure> 
         .map(|refused| Failure {
             arn: Some(scope.instance(cluster, refused.instance)),
             reason: Some(refusal_reason(&refused.refusal)),
-            detail: detail(&refused.refusal),
+            detail: refusal_detail(&refused.refusal),
         })
         .collect()
 }
@@ -98,28 +100,6 @@ fn of_fargate(refused: &Refused) -> Failure {
     Failure {
         arn: None,
         reason: Some(fargate_refusal_reason(&refused.refusal)),
-        detail: detail(&refused.refusal),
-    }
-}
-
-/// What ECS leaves to guesswork: how much was needed, and how much there was.
-fn detail(refusal: &Refusal) -> Option<String> {
-    match refusal {
-        Refusal::Cpu { need, free } => Some(format!(
-            "needs {need} CPU units, {free} are free; `windlass up --cpu-overcommit N` lets tasks \
-             share processors"
-        )),
-        Refusal::Memory { need, free } => Some(format!("needs {need} MiB, {free} are free")),
-        Refusal::Links { need, free } => Some(format!(
-            "needs {need} network interfaces, {free} are free; a larger range, \
-             `windlass up --subnet`, gives room for more"
-        )),
-        Refusal::Port(port) => Some(format!("host port {} is in use", port.port)),
-        Refusal::Attribute(name) => Some(format!("the instance does not have attribute {name}")),
-        Refusal::Constraint(expression) => Some(format!("does not meet: {expression}")),
-        Refusal::Unsupported(what) => Some(format!("{what} is not supported yet")),
-        Refusal::AgentDisconnected | Refusal::Draining | Refusal::Inactive | Refusal::Missing => {
-            None
-        }
+        detail: refusal_detail(&refused.refusal),
     }
 }

@@ -16,7 +16,9 @@ use windlass_model::id::{Name, TaskId};
 use windlass_model::placement::Refused;
 use windlass_model::program_fault::{ProgramCause, ProgramFault};
 use windlass_wire::ApiError;
-use windlass_wire::convert::{identifier, refusal_reason, stopped_reason};
+use windlass_wire::convert::{identifier, refusal_detail, refusal_reason, stopped_reason};
+
+mod fault;
 
 #[derive(Deserialize)]
 struct FindTask {
@@ -137,6 +139,7 @@ fn event(event: &Event) -> Value {
             exit_code,
             reason,
             oom,
+            killed_after_s,
         } => json!({
             "event": "containerStatus",
             "container": container,
@@ -146,6 +149,8 @@ fn event(event: &Event) -> Value {
             "program": reason.as_ref().and_then(|r| r.program.as_deref()).map(program),
             "peakBytes": oom.map(|oom| oom.peak_bytes),
             "limitBytes": oom.map(|oom| oom.limit_bytes),
+            "fault": reason.as_ref().and_then(|r| r.fault.as_deref()).map(fault::show),
+            "killedAfterS": killed_after_s,
         }),
         Event::Health {
             container,
@@ -222,7 +227,10 @@ fn stop_detail(stop: &windlass_model::stop::Stop) -> Value {
         StopReason::User { by, .. } => json!({ "by": by }),
         StopReason::EssentialContainerExited { container } => json!({ "container": container }),
         StopReason::FailedToStart(reason) => {
-            json!({ "error": format!("{}: {}", reason.name.as_str(), reason.detail) })
+            json!({
+                "error": format!("{}: {}", reason.name.as_str(), reason.detail),
+                "fault": reason.fault.as_deref().map(fault::show),
+            })
         }
         _ => Value::Null,
     }
@@ -249,12 +257,14 @@ fn program(fault: &ProgramFault) -> Value {
         "cause": cause,
         "interpreter": interpreter,
         "architecture": architecture,
+        "why": fault.cause.to_string(),
     })
 }
 
 fn refusal(refused: &Refused) -> Value {
-    json!({
-        "containerInstance": refused.instance.to_string(),
-        "reason": refusal_reason(&refused.refusal),
-    })
+    let mut shown = fault::refusal(&refused.refusal);
+    shown["containerInstance"] = refused.instance.to_string().into();
+    shown["reason"] = refusal_reason(&refused.refusal).into();
+    shown["detail"] = refusal_detail(&refused.refusal).into();
+    shown
 }

@@ -2,8 +2,9 @@
 
 use super::cut;
 use crate::draft::Draft;
-use crate::limits::{BINDINGS_MAX, OUTPUT_CHARS_MAX};
+use crate::limits::{BINDINGS_MAX, LAST_LINES_MAX, LINE_CHARS_MAX, OUTPUT_CHARS_MAX};
 use windlass_model::history::Event;
+use windlass_model::id::TaskId;
 use windlass_model::limits::{DIGEST_BYTES_MAX, REASON_CHARS_MAX, RUNTIME_ID_BYTES_MAX};
 use windlass_model::observation::ContainerObservation;
 use windlass_model::program_fault::{ProgramCause, ProgramFault};
@@ -40,6 +41,20 @@ pub(super) fn merge(task: &mut TaskState, draft: &mut Draft, seen: &ContainerObs
         held.stopped_at = held.stopped_at.or(Some(now));
     }
     draft.log_task(id, moved_to(held));
+    if seen.status == ContainerStatus::Stopped {
+        last_lines(draft, id, seen);
+    }
+}
+
+/// Once, with the container's end: every later report holds them again.
+fn last_lines(draft: &mut Draft, task: TaskId, seen: &ContainerObservation) {
+    let skipped = seen.last_lines.len().saturating_sub(LAST_LINES_MAX);
+    let lines = seen.last_lines.iter().skip(skipped);
+    let lines: Vec<String> = lines.map(|line| cut(line, LINE_CHARS_MAX)).collect();
+    if !lines.is_empty() {
+        let container = seen.name.to_string();
+        draft.log_task(task, Event::LastLines { container, lines });
+    }
 }
 
 /// A container whose task is STOPPED is too, whatever was last heard of it.
@@ -69,6 +84,7 @@ fn evidence(held: &mut ContainerState, seen: &ContainerObservation) {
     held.stopped_at = held.stopped_at.or(seen.stopped_at);
     held.exit_code = held.exit_code.or(seen.exit_code);
     held.oom = held.oom.or(seen.oom);
+    held.killed_after_s = held.killed_after_s.or(seen.killed_after_s);
     if held.reason.is_none() {
         held.reason = seen.reason.as_ref().map(bounded);
     }
@@ -76,7 +92,8 @@ fn evidence(held: &mut ContainerState, seen: &ContainerObservation) {
 
 /// A reason as a node gave it, its texts cut.
 pub(super) fn bounded(reason: &ContainerReason) -> ContainerReason {
-    let text = |text: &String| cut(text, REASON_CHARS_MAX);
+    let cut_text = |text: &str| cut(text, REASON_CHARS_MAX);
+    let text = |text: &String| cut_text(text);
     let program = reason.program.as_ref().map(|fault| ProgramFault {
         path: text(&fault.path),
         error: text(&fault.error),
@@ -97,15 +114,14 @@ pub(super) fn bounded(reason: &ContainerReason) -> ContainerReason {
         name: reason.name,
         detail: text(&reason.detail),
         program: program.map(Box::new),
+        fault: reason
+            .fault
+            .as_ref()
+            .map(|fault| Box::new(fault.map_texts(&cut_text))),
     }
 }
 
-fn health(
-    held: &mut ContainerState,
-    draft: &mut Draft,
-    task: windlass_model::id::TaskId,
-    seen: &ContainerObservation,
-) {
+fn health(held: &mut ContainerState, draft: &mut Draft, task: TaskId, seen: &ContainerObservation) {
     if let Some(output) = &seen.health_output {
         held.health_output = Some(cut(output, OUTPUT_CHARS_MAX));
     }
@@ -128,5 +144,6 @@ fn moved_to(held: &ContainerState) -> Event {
         exit_code: held.exit_code,
         reason: held.reason.clone(),
         oom: held.oom,
+        killed_after_s: held.killed_after_s,
     }
 }

@@ -214,5 +214,6 @@ fn observed(
         stopped_at: None,
         oom: None,
         last_lines: Vec::new(),
+        killed_after_s: None,
     }
 }

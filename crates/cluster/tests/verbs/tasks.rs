@@ -84,6 +84,24 @@ fn a_task_runs_and_exits() {
 }
 
 #[test]
+fn last_lines_are_kept_once() {
+    let (mut core, task) = one_task();
+    let mut ended = seen(task, 1, TaskStatus::Stopping, ContainerStatus::Stopped);
+    ended.containers[0].exit_code = Some(3);
+    ended.containers[0].last_lines = vec!["bye".into()];
+    let mut again = ended.clone();
+    (again.sequence, again.status) = (2, TaskStatus::Stopped);
+    let kept = [ended, again].map(|report| {
+        let history = core.report(report).history;
+        let lines = history
+            .iter()
+            .filter(|it| matches!(it.event, Event::LastLines { .. }));
+        lines.count()
+    });
+    assert_eq!(kept, [1, 0]);
+}
+
+#[test]
 fn late_and_repeated_reports_change_nothing() {
     let (mut core, task) = one_task();
     let mut healthy = seen(task, 5, TaskStatus::Running, ContainerStatus::Running);

@@ -11,7 +11,7 @@ use windlass_node::view::TaskView;
 
 /// Plays `script` and answers one line a step: the status and what was handed out. Images are
 /// local, sandbox and networks are made at once, so only what a step is about is shown. Steps:
-/// `up` · `ok NAME` (started) · `fail NAME` · `exit NAME CODE` · `oom NAME` · `healthy NAME` ·
+/// `up` · `ok NAME` (started) · `fail NAME` · `exit NAME CODE` · `oom NAME [CODE]` · `healthy NAME` ·
 /// `sick NAME` · `wait SECONDS` · `stop` · `hurry SECONDS` · `removed` · `died`.
 fn play(template: &Template, script: &str) -> String {
     let mut player = Player {
@@ -60,7 +60,11 @@ impl Player<'_> {
                 exit_code: None,
             }),
             "exit" => self.end(at, words.next().unwrap().parse().unwrap(), false),
-            "oom" => self.end(at, 137, true),
+            "oom" => self.end(
+                at,
+                words.next().map_or(137, |code| code.parse().unwrap()),
+                true,
+            ),
             "healthy" | "sick" => self.tell(Event::Probed {
                 container: at,
                 run: self.view.containers[at].run,
@@ -363,21 +367,35 @@ fn reasons_are_those_of_ecs() {
     assert_eq!(stop.code, windlass_model::stop::StopCode::TaskFailedToStart);
 }
 
+/// Memory is named where it ended the container, not where it ended a child of it; the time-out of a
+/// stop where that killed.
 #[test]
-fn a_memory_kill_is_named() {
+fn the_ways_of_an_end_are_told_apart() {
     let template = template(NetworkMode::Host, "web!");
-    let mut player = Player {
-        template: &template,
-        view: TaskView::new(&template),
-        now: Millis(0),
-        shown: String::new(),
-    };
-    for step in ["up", "ok web", "oom web"] {
-        player.step(step);
+    let memory = Some(ReasonName::OutOfMemoryError);
+    for (script, reason, killed_after_s) in [
+        ("oom web", memory, None),
+        ("oom web 5", None, None),
+        ("oom web 0", None, None),
+        ("exit web 137", None, None),
+        ("stop / wait 30 / exit web 137", None, Some(30)),
+        ("stop / wait 29 / exit web 137", None, None),
+        ("stop / wait 30 / exit web 0", None, None),
+        ("stop / wait 30 / oom web", memory, None),
+    ] {
+        let mut player = Player {
+            template: &template,
+            view: TaskView::new(&template),
+            now: Millis(0),
+            shown: String::new(),
+        };
+        for step in ["up", "ok web"].into_iter().chain(script.split(" / ")) {
+            player.step(step);
+        }
+        let web = &player.view.containers[0];
+        let told = (web.reason.as_ref().map(|it| it.name), web.killed_after_s);
+        assert_eq!(told, (reason, killed_after_s), "{script}");
     }
-    let reason = player.view.containers[0].reason.clone().unwrap();
-    assert_eq!(reason.name, ReasonName::OutOfMemoryError);
-    assert_eq!(reason.detail, "Container killed due to memory usage");
 }
 
 #[test]

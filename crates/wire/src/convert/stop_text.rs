@@ -64,6 +64,33 @@ pub fn fargate_refusal_reason(refusal: &Refusal) -> String {
     }
 }
 
+/// The `detail` of a RunTask failure, which `why` shows too: how much was needed and how much there
+/// was, which ECS leaves to guesswork.
+pub fn refusal_detail(refusal: &Refusal) -> Option<String> {
+    match refusal {
+        Refusal::Cpu { need, free } => Some(format!(
+            "needs {need} CPU units, {free} are free; `windlass up --cpu-overcommit N` lets tasks \
+             share processors"
+        )),
+        Refusal::Memory { need, free } => {
+            Some(format!("needs {need} MiB of memory, {free} MiB are free"))
+        }
+        Refusal::Links { need, free } => Some(format!(
+            "needs {need} network interfaces, {free} are free; a larger range, \
+             `windlass up --subnet`, gives room for more"
+        )),
+        Refusal::Port(port) => Some(format!("host port {} is in use", port.port)),
+        Refusal::Attribute(name) => Some(format!("the instance does not have attribute {name}")),
+        Refusal::Constraint(expression) => Some(format!(
+            "the instance does not meet the constraint {expression}"
+        )),
+        Refusal::Unsupported(what) => Some(format!("{what} is not supported yet")),
+        Refusal::AgentDisconnected => Some(String::from("the node is not connected")),
+        Refusal::Draining => Some(String::from("the instance is DRAINING")),
+        Refusal::Inactive | Refusal::Missing => None,
+    }
+}
+
 /// The `reason` of a RunTask failure.
 pub fn refusal_reason(refusal: &Refusal) -> String {
     match refusal {
