@@ -16,7 +16,7 @@ def small(executable, tmp_path_factory):
     installation = Installation(executable, folder)
     disk = folder / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512m", "small", disk], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=640m", "small", disk], check=True)
     try:
         installation.data = disk / "data"
         installation.start()
