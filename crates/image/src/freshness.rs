@@ -18,7 +18,7 @@ impl Store {
     pub async fn ask_digest(&self, reference: &Reference, options: PullOptions) -> Result<Digest> {
         let key = flight_key(reference, &options);
         let (wanted, limit) = (reference.clone(), self.inner.limits.manifest_bytes);
-        let work = async move {
+        let work = |_| async move {
             let mut registry = Registry::new(&wanted, &options)?;
             registry.be_quick(FRESHNESS_SILENCE);
             let asked = registry.digest(wanted.version(), limit);

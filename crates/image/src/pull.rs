@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use crate::digest::Digest;
 use crate::endpoint::{Credentials, Mirrors};
 use crate::error::{At, Error, Result};
-use crate::flight::Flight;
+use crate::flight::{Flight, Unwanted};
 use crate::hosts::Hosts;
 use crate::install::{Busy, Checked, Progress, Source};
 use crate::limits::{DOWNLOAD_ATTEMPTS, DOWNLOADS_AT_ONCE};
@@ -31,6 +31,7 @@ use crate::reference::{Reference, Version};
 use crate::registry::Registry;
 use crate::registry::encoding;
 use crate::store::{Image, Store};
+use crate::watch::watched;
 
 /// How to pull.
 #[derive(Clone, Default)]
@@ -57,7 +58,7 @@ pub(crate) struct Flights {
 
 impl Store {
     /// Asks the image's registry for it, fetches what is not here yet and makes it known under its
-    /// name. Must run inside a tokio runtime. The work goes on when the caller gives up.
+    /// name. Must run inside a tokio runtime. The work ends when all who asked for it have given up.
     ///
     /// # Errors
     /// [`Error::Unreachable`] within three seconds when the registry gives no first answer;
@@ -65,17 +66,29 @@ impl Store {
     pub async fn pull(&self, reference: &Reference, options: PullOptions) -> Result<Image> {
         let (store, wanted) = (self.clone(), reference.clone());
         let key = flight_key(reference, &options);
-        let work = async move { store.pull_alone(&wanted, &options).await };
+        let work = |unwanted| async move { store.pull_alone(&wanted, &options, &unwanted).await };
         self.inner.flights.pulls.join(key, work).await
     }
 
-    async fn pull_alone(&self, reference: &Reference, options: &PullOptions) -> Result<Image> {
+    async fn pull_alone(
+        &self,
+        reference: &Reference,
+        options: &PullOptions,
+        unwanted: &Unwanted,
+    ) -> Result<Image> {
         let registry = Registry::new(reference, options)?;
-        let (checked, index) = self.fetch_manifest(&registry, reference).await?;
+        let (checked, index) = unwanted
+            .or(self.fetch_manifest(&registry, reference))
+            .await?;
         let inner = self.inner.clone();
         let (busy, checked) = blocking(move || Ok((Busy::of(&inner, &checked), checked))).await?;
+        let asked = Asked {
+            name: reference,
+            progress: options.progress.clone().unwrap_or_else(|| Arc::new(|_| {})),
+            unwanted,
+        };
         let installed = self
-            .fetch_layers(Arc::new(registry), checked, reference, index, options)
+            .fetch_layers(Arc::new(registry), checked, index, &asked)
             .await;
         drop(busy);
         if installed.is_err() {
@@ -184,14 +197,13 @@ impl Store {
         &self,
         registry: Arc<Registry>,
         image: Checked,
-        reference: &Reference,
         index: Option<Digest>,
-        options: &PullOptions,
+        asked: &Asked<'_>,
     ) -> Result<()> {
         let missing = self.missing_layers(&image)?;
         let total = missing.iter().flatten().map(|layer| layer.size).sum();
         let received = Arc::new(Mutex::new(0));
-        let progress = options.progress.clone().unwrap_or_else(|| Arc::new(|_| {}));
+        let (progress, unwanted) = (&asked.progress, asked.unwanted);
         let at_once = Arc::new(Semaphore::new(DOWNLOADS_AT_ONCE));
         let mut downloads = tokio::task::JoinSet::new();
         let mut arrivals = Vec::new();
@@ -201,7 +213,7 @@ impl Store {
             let Some(layer) = layer else { continue };
             let (store, registry) = (self.clone(), registry.clone());
             let (at_once, progress) = (at_once.clone(), progress.clone());
-            let received = received.clone();
+            let (received, unwanted) = (received.clone(), unwanted.clone());
             downloads.spawn(async move {
                 let _turn = at_once.acquire_owned().await;
                 let told = |more: u64| {
@@ -212,10 +224,12 @@ impl Store {
                         total: Some(total),
                     });
                 };
-                let _ = sender.send(store.download(&registry, &layer, &told).await);
+                let downloaded = store.download(&registry, &layer, &told, &unwanted);
+                let _ = sender.send(downloaded.await);
             });
         }
-        let (store, names) = (self.clone(), vec![reference.clone()]);
+        let (store, names) = (self.clone(), vec![asked.name.clone()]);
+        let (progress, unwanted) = (progress.clone(), unwanted.clone());
         let install = tokio::task::spawn_blocking(move || {
             let open = |at: usize| {
                 let arrived = locked(&arrivals[at]).recv();
@@ -226,9 +240,11 @@ impl Store {
                 keeps_layers: false,
                 from_registry: true,
             };
-            store
-                .inner
-                .install(image, &source, &names, index, &*progress)
+            let install = || {
+                let inner = &store.inner;
+                inner.install(image, &source, &names, index, &*progress)
+            };
+            watched(move || unwanted.why(), install)
         });
         let installed = install.await.map_err(|e| Error::BrokenOff(e.to_string()))?;
         downloads.abort_all();
@@ -265,15 +281,18 @@ impl Store {
         registry: &Registry,
         layer: &Descriptor,
         received: &(dyn Fn(u64) + Sync),
+        unwanted: &Unwanted,
     ) -> Result<File> {
         let turn = locked(&self.inner.flights.blobs)
             .entry(layer.digest)
             .or_default()
             .clone();
-        let held = turn.lock().await;
-        let path = self.inner.files.path("partial", &layer.digest.hex());
-        let downloaded = self.download_alone(registry, layer, &path, received).await;
-        drop(held);
+        let downloaded = async {
+            let _held = unwanted.or(async { Ok(turn.lock().await) }).await?;
+            self.download_alone(registry, layer, received, unwanted)
+                .await
+        };
+        let downloaded = downloaded.await;
         let mut blobs = locked(&self.inner.flights.blobs);
         // The map's and ours: nobody else waits.
         if Arc::strong_count(&turn) == 2 {
@@ -286,11 +305,12 @@ impl Store {
         &self,
         registry: &Registry,
         layer: &Descriptor,
-        path: &Path,
         received: &(dyn Fn(u64) + Sync),
+        unwanted: &Unwanted,
     ) -> Result<File> {
+        let path = self.inner.files.path("partial", &layer.digest.hex());
         let mut partial = {
-            let path = path.to_path_buf();
+            let path = path.clone();
             blocking(move || Partial::open(&path)).await?
         };
         received(partial.bytes.min(layer.size));
@@ -298,7 +318,7 @@ impl Store {
         while partial.bytes < layer.size {
             let before = partial.bytes;
             attempt += 1;
-            match fetch_rest(registry, layer, partial, received).await {
+            match fetch_rest(registry, layer, partial, received, unwanted).await {
                 (rest, Ok(())) => partial = rest?,
                 // The line was cut: go on from there. Anything else will not get better.
                 (rest, Err(error)) if error.is_unreachable() && attempt < DOWNLOAD_ATTEMPTS => {
@@ -324,9 +344,16 @@ impl Store {
             });
         }
         let mut file = partial.file;
-        file.seek(SeekFrom::Start(0)).at("read", path)?;
+        file.seek(SeekFrom::Start(0)).at("read", &path)?;
         Ok(file)
     }
+}
+
+/// What a pull is for.
+struct Asked<'a> {
+    name: &'a Reference,
+    progress: Arc<dyn Fn(Progress) + Send + Sync>,
+    unwanted: &'a Unwanted,
 }
 
 /// What is there of a download.
@@ -401,8 +428,10 @@ async fn fetch_rest(
     layer: &Descriptor,
     mut partial: Partial,
     received: &(dyn Fn(u64) + Sync),
+    unwanted: &Unwanted,
 ) -> (Result<Partial>, Result<()>) {
-    let mut response = match registry.blob(&layer.digest, partial.bytes).await {
+    let asked = unwanted.or(registry.blob(&layer.digest, partial.bytes));
+    let mut response = match asked.await {
         Ok(response) => response,
         Err(error) => return (Ok(partial), Err(error)),
     };
@@ -435,7 +464,7 @@ async fn fetch_rest(
         false => layer.size - before,
     };
     let fetched = loop {
-        match registry.piece(&mut response).await {
+        match unwanted.or(registry.piece(&mut response)).await {
             Ok(Some(piece)) => {
                 let length = piece.len() as u64;
                 if length > left {
