@@ -58,8 +58,8 @@ pub(crate) async fn measure(node: &Node) -> Result<()> {
         SPAN.as_secs()
     );
     println!(
-        "  {:<28} {:>8} {:>8} {:>8} {:>8} {:>10}",
-        "", "calls", "p50", "p99", "max", "over 1 s"
+        "  {:<28} {:>8} {:>8} {:>8} {:>8} {:>10} {:>8}",
+        "", "calls", "p50", "p99", "max", "over 1 s", "failed"
     );
     show("alone", alone);
     show("beside attackers", beside);
@@ -70,7 +70,16 @@ pub(crate) async fn measure(node: &Node) -> Result<()> {
     Ok(())
 }
 
-fn show(what: &str, mut times: Vec<Duration>) {
+/// What came of the calls of all clients.
+#[derive(Default)]
+struct Calls {
+    times: Vec<Duration>,
+    /// Of those that were not answered, for whatever reason, and that nobody tried again.
+    failed: Vec<String>,
+}
+
+fn show(what: &str, mut calls: Calls) {
+    let times = &mut calls.times;
     times.sort();
     let at = |share: usize| {
         let time = times.get((times.len() * share / 100).min(times.len().saturating_sub(1)));
@@ -78,16 +87,19 @@ fn show(what: &str, mut times: Vec<Duration>) {
     };
     let over = times.iter().filter(|time| **time > BOUND).count();
     println!(
-        "  {what:<28} {:>8} {:>8.2} {:>8.2} {:>8.2} {over:>10}",
+        "  {what:<28} {:>8} {:>8.2} {:>8.2} {:>8.2} {over:>10} {:>8}",
         times.len(),
         at(50),
         at(99),
-        at(100)
+        at(100),
+        calls.failed.len()
     );
+    if let Some(first) = calls.failed.first() {
+        println!("    the first that failed: {first}");
+    }
 }
 
-/// How long each call took, a new connection included where one was made.
-async fn clients(node: &Node) -> Result<Vec<Duration>> {
+async fn clients(node: &Node) -> Result<Calls> {
     let begun = Instant::now();
     let mut workers = Vec::new();
     for number in 0..CLIENTS {
@@ -102,35 +114,54 @@ async fn clients(node: &Node) -> Result<Vec<Duration>> {
                 &json!({ "clusters": ["default"] }),
             ),
         ];
-        workers.push(tokio::spawn(async move {
-            let (mut times, mut buffer) = (Vec::new(), Vec::new());
-            let mut connection: Option<TcpStream> = None;
-            for (at, request) in requests.iter().cycle().enumerate() {
-                if begun.elapsed() > SPAN {
-                    break;
-                }
-                let asked = Instant::now();
-                if at % CALLS_PER_CONNECTION == 0 {
-                    connection = None;
-                }
-                let mut stream = match connection.take() {
-                    Some(stream) => stream,
-                    None => TcpStream::connect(&address).await?,
-                };
-                stream.write_all(request).await?;
-                answer(&mut stream, &mut buffer).await?;
-                times.push(asked.elapsed());
-                connection = Some(stream);
-                tokio::time::sleep(PAUSE).await;
-            }
-            anyhow::Ok(times)
-        }));
+        workers.push(tokio::spawn(client(address, requests, begun)));
     }
-    let mut times = Vec::new();
+    let mut all = Calls::default();
     for worker in workers {
-        times.extend(worker.await??);
+        let calls = worker.await?;
+        all.times.extend(calls.times);
+        all.failed.extend(calls.failed);
     }
-    Ok(times)
+    Ok(all)
+}
+
+/// How long each call of one client took, a new connection included where one was made.
+async fn client(address: String, requests: [Vec<u8>; 3], begun: Instant) -> Calls {
+    let mut calls = Calls::default();
+    let (mut connection, mut buffer) = (None, Vec::new());
+    for (at, request) in requests.iter().cycle().enumerate() {
+        if begun.elapsed() > SPAN {
+            break;
+        }
+        let asked = Instant::now();
+        if at % CALLS_PER_CONNECTION == 0 {
+            connection = None;
+        }
+        match call(&address, connection.take(), request, &mut buffer).await {
+            Ok(stream) => {
+                calls.times.push(asked.elapsed());
+                connection = Some(stream);
+            }
+            Err(err) => calls.failed.push(format!("{err:#}")),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    calls
+}
+
+async fn call(
+    address: &str,
+    connection: Option<TcpStream>,
+    request: &[u8],
+    buffer: &mut Vec<u8>,
+) -> Result<TcpStream> {
+    let mut stream = match connection {
+        Some(stream) => stream,
+        None => TcpStream::connect(address).await?,
+    };
+    stream.write_all(request).await?;
+    answer(&mut stream, buffer).await?;
+    Ok(stream)
 }
 
 type Stop = tokio::sync::watch::Receiver<()>;

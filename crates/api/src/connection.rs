@@ -8,7 +8,7 @@ use http::Version;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -17,6 +17,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 pub(crate) struct Connection {
+    /// How many were opened before it.
+    number: u64,
     peer: SocketAddr,
     opened: Instant,
     doing: watch::Sender<Doing>,
@@ -24,7 +26,6 @@ pub(crate) struct Connection {
     bytes: AtomicUsize,
     /// Since when its client has not taken what was to be sent.
     unread_since: Mutex<Option<Instant>>,
-    is_going: AtomicBool,
     go: Notify,
 }
 
@@ -61,9 +62,10 @@ impl Doing {
 }
 
 impl Connection {
-    pub(crate) fn new(peer: SocketAddr) -> Connection {
+    pub(crate) fn new(number: u64, peer: SocketAddr) -> Connection {
         let now = Instant::now();
         Connection {
+            number,
             peer,
             opened: now,
             doing: watch::Sender::new(Doing {
@@ -75,7 +77,6 @@ impl Connection {
             }),
             bytes: AtomicUsize::new(0),
             unread_since: Mutex::new(None),
-            is_going: AtomicBool::new(false),
             go: Notify::new(),
         }
     }
@@ -106,26 +107,26 @@ impl Connection {
         }
     }
 
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Who is at its other end.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.peer
     }
 
     pub(crate) fn let_go(&self) {
-        self.is_going.store(true, Ordering::Relaxed);
         self.go.notify_one();
     }
 
-    pub(crate) fn is_going(&self) -> bool {
-        self.is_going.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn authenticated(&self) {
+    /// A signature held. Gives whether it is the first.
+    pub(crate) fn authenticated(&self) -> bool {
         self.doing.send_if_modified(|doing| {
             let is_news = !doing.authenticated;
             doing.authenticated = true;
             is_news
-        });
+        })
     }
 
     pub(crate) fn is_authenticated(&self) -> bool {
@@ -156,8 +157,9 @@ impl Connection {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn holds_bytes(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) > 0
+    /// Bytes that its requests hold.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Bytes came.
@@ -294,7 +296,7 @@ mod tests {
 
     #[test]
     fn bytes_begin_a_head_once_and_only_between_requests() {
-        let connection = Arc::new(Connection::new("127.0.0.1:1".parse().unwrap()));
+        let connection = Arc::new(Connection::new(0, "127.0.0.1:1".parse().unwrap()));
         let head = || connection.doing.borrow().head_since;
         connection.heard();
         let first = head();

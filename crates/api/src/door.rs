@@ -2,13 +2,14 @@
 
 use crate::caller::Caller;
 use crate::keys::{AccessKey, Keys};
-use crate::limits;
+use crate::limits::{self, UploadPace};
 use crate::local::Local;
 use crate::metrics::Metrics;
 use crate::ops::{self, Call};
 use crate::page::PageTokens;
 use crate::places::{Full, Held, Places};
 use crate::protocol::{JSON, Protocol, XML, refuse_other_service};
+use crate::revocation::until_removed;
 use crate::sigv4::{Body, Claim, Deny};
 use crate::unsigned::Cached;
 use crate::{metrics, sts, unsigned, windlass};
@@ -35,6 +36,7 @@ pub(crate) struct Door {
     pub(crate) local: Arc<dyn Local>,
     pub(crate) keys: Keys,
     pub(crate) tokens: PageTokens,
+    pub(crate) upload_pace: UploadPace,
     pub(crate) backup_label: Vec<u8>,
     pub(crate) places: Arc<Places>,
     pub(crate) metrics: Metrics,
@@ -46,10 +48,19 @@ pub(crate) struct Door {
 pub(crate) struct Guest {
     /// What it holds of the memory for all requests.
     pub(crate) held: Held,
-    /// Bounds how many bodies of one connection are held at a time.
+    /// Bounds how many bodies of one connection are held at a time: one while it is a stranger's.
     pub(crate) bodies: Arc<Semaphore>,
     /// What it asks for, once its signature held.
     pub(crate) operation: &'static str,
+}
+
+impl Guest {
+    fn authenticated(&self) {
+        if self.held.authenticated() {
+            let more = limits::BODIES_PER_CONNECTION_MAX - 1;
+            self.bodies.add_permits(more);
+        }
+    }
 }
 
 impl Door {
@@ -112,16 +123,20 @@ impl Door {
         if let Some(operation) = upload.filter(|_| caller.service == "ecs") {
             let signed = claim.check_signature(parts, Body::Declared, &key);
             signed.map_err(denied)?;
-            guest.held.authenticated();
+            guest.authenticated();
             guest.operation = operation.name();
-            return windlass::upload(self, operation, &parts.headers, body).await;
+            let upload = windlass::upload(self, operation, &parts.headers, body);
+            return tokio::select! {
+                answer = upload => answer,
+                () = self.keys.removed(key.clone()) => Err(denied(Deny::UnknownKey)),
+            };
         }
         // Held until the call is answered, and never closed.
         let _turn = guest.bodies.acquire().await;
         let bytes = read_body(body, body_bytes_max(&parts.headers), &mut guest.held).await?;
         let signed = claim.check_signature(parts, Body::Bytes(&bytes), &key);
         signed.map_err(denied)?;
-        guest.held.authenticated();
+        guest.authenticated();
         guest.operation = operation_of(&caller, &parts.headers);
         if parts.method != http::Method::POST {
             return Err(messages::request::unknown_operation(parts.method.as_str()));
@@ -132,7 +147,8 @@ impl Door {
         }
         let target = target(&parts.headers)?;
         if let Some(name) = target.strip_prefix("Windlass.") {
-            return windlass::answer(self, &caller, name, &bytes).await;
+            let answer = windlass::answer(self, &caller, name, &bytes).await?;
+            return Ok(answer.map(|body| until_removed(body, &self.keys, &key)));
         }
         let operation = Operation::from_target(target)
             .ok_or_else(|| messages::request::unknown_operation(target))?;

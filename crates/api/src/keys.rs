@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tokio::sync::watch;
 
 /// A key that may call. The secret is never shown: there is no `Debug` or `Display` of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -68,6 +69,7 @@ struct Shared {
     by_id: RwLock<ById>,
     /// One change at a time.
     changing: Mutex<()>,
+    changes: watch::Sender<()>,
     keeper: Option<Arc<dyn Keeper>>,
 }
 
@@ -88,6 +90,7 @@ impl Keys {
             shared: Arc::new(Shared {
                 by_id: RwLock::new(keys.collect()),
                 changing: Mutex::default(),
+                changes: watch::Sender::new(()),
                 keeper,
             }),
         }
@@ -170,6 +173,22 @@ impl Keys {
         .await
     }
 
+    /// Returns when this key may not call any more.
+    pub(crate) fn removed(&self, key: Arc<AccessKey>) -> impl Future<Output = ()> + use<> {
+        let keys = self.clone();
+        async move {
+            let mut changes = keys.shared.changes.subscribe();
+            let may_call = || {
+                let now = keys.find(&key.id);
+                now.is_some_and(|now| Arc::ptr_eq(&now, &key))
+            };
+            while may_call() {
+                // Never an error: the sender lives as long as this.
+                let _ = changes.changed().await;
+            }
+        }
+    }
+
     /// Kept first, then known: a key that was shown must not be gone after a restart. Whole, however
     /// soon the caller goes away.
     async fn change(
@@ -198,6 +217,7 @@ impl Shared {
         }
         let known = self.by_id.write();
         *known.unwrap_or_else(PoisonError::into_inner) = keys;
+        self.changes.send_replace(());
         Ok(())
     }
 }

@@ -6,8 +6,8 @@
 //! 2. `door`: one verifier before anything else (`sigv4`), then the service and operation that the
 //!    signed request names;
 //! 3. `ops/<operation>.rs`: one ECS operation each: decode, ask the leader, render; `windlass/`:
-//!    what ECS has no operation for; `sts`: GetCallerIdentity.
-//!
+//!    what ECS has no operation for; `sts`: GetCallerIdentity;
+//! 4. `revocation`: what lasts ends with the key that asked for it.
 //!
 //! Without a signature, on loopback alone: `unsigned`, health and metrics.
 //!
@@ -25,6 +25,7 @@ mod page;
 mod places;
 mod protocol;
 mod reject;
+mod revocation;
 mod serve;
 mod sigv4;
 mod sts;
@@ -32,4 +33,5 @@ mod unsigned;
 mod windlass;
 
 pub use keys::{AccessKey, Keeper, Keys};
+pub use limits::UploadPace;
 pub use serve::{Options, ServeError, serve};

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 /// Open connections. For a further one another goes: see `places`.
 pub const CONNECTIONS_MAX: usize = 1_024;
-/// Bytes of all requests together, heads and bodies, that are held at a time.
+/// Further ones that were told to go for another and are not gone yet.
+pub const GOING_MAX: usize = 64;
+/// Bytes of all requests together, heads and bodies, that are held at a time; as much again for a
+/// moment, while those who were told to go have not given theirs back.
 pub const HELD_BYTES_MAX: usize = 32 << 20;
 /// What a request costs beside the bytes of its head and body.
 pub const REQUEST_COST_BYTES: usize = 1 << 10;
@@ -18,7 +21,8 @@ pub const HEAD_BYTES_MAX: u32 = 16 << 10;
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// Bytes of any request but a registration: what it brings into rows fits a commit many times over.
 pub const REQUEST_BYTES_MAX: usize = 256 << 10;
-/// Bodies of one connection that are held at a time; HTTP/2 could send as many as it has streams.
+/// Bodies of one connection that are held at a time, once a signature held on it; before, it is one.
+/// HTTP/2 could send as many as it has streams.
 pub const BODIES_PER_CONNECTION_MAX: usize = 16;
 /// Requests of one HTTP/2 connection at a time.
 pub const STREAMS_MAX: u32 = 64;
@@ -41,10 +45,23 @@ pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub const BYTES_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for a client to send a request's body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// An upload has to bring [`UPLOAD_PACE_BYTES`] in each such time that is spent waiting for it.
-pub const UPLOAD_PACE_TIME: Duration = Duration::from_secs(30);
-/// About what a telephone line carried.
-pub const UPLOAD_PACE_BYTES: u64 = 64 << 10;
+/// How fast an upload has to come. By default about as fast as a telephone line carried it.
+#[derive(Clone, Copy, Debug)]
+pub struct UploadPace {
+    /// So many bytes have to come in each `time` that is spent waiting for them.
+    pub bytes: u64,
+    pub time: Duration,
+}
+
+impl Default for UploadPace {
+    fn default() -> UploadPace {
+        UploadPace {
+            bytes: 64 << 10,
+            time: Duration::from_secs(30),
+        }
+    }
+}
+
 /// Silence after which it is asked whether a client is still there, how often, and how far apart.
 pub const PROBE_AFTER: Duration = Duration::from_secs(60);
 pub const PROBES: u32 = 4;

@@ -2,12 +2,17 @@
 //! and who goes when either runs out.
 //!
 //! Anybody may open a connection and begin a request, so what strangers take must not keep out who
-//! has a key: when something runs out, the connection that has been open longest without ever
-//! authenticating goes first. Of those that did, only one that asks nothing, or whose client does not
-//! read, ever goes.
+//! has a key: for a place the connection goes that has been open longest without ever authenticating,
+//! for bytes the one of these that holds most. Of those that did, only one that asks nothing, or whose
+//! client does not read, ever goes, and only for a place.
+//!
+//! Whoever comes does not wait for the other to be gone: the faster strangers come, the longer
+//! everybody would wait behind them. So for a moment there are some more than there may be, and their
+//! number is bounded too.
 
 use crate::connection::Connection;
 use crate::limits;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -25,8 +30,10 @@ pub(crate) struct Places {
 
 #[derive(Default)]
 struct State {
-    /// By the order in which they were opened.
-    open: BTreeMap<u64, Arc<Connection>>,
+    /// Those that may stay, by the order in which they were opened.
+    open: Open,
+    /// Those that were told to go, until they are gone.
+    going: Open,
     opened: u64,
     /// What the requests of all of them hold.
     bytes: usize,
@@ -76,28 +83,27 @@ impl Places {
 
     fn try_admit(self: &Arc<Self>, peer: SocketAddr) -> Option<Place> {
         let mut state = self.lock();
-        if state.open.len() >= self.connections_max {
-            state.let_one_go(|open| next_to_go(open, Instant::now()));
+        let full = state.open.len() >= self.connections_max;
+        if full && !state.let_one_go(|open| next_to_go(open, Instant::now())) {
             return None;
         }
         let number = state.opened;
         state.opened += 1;
-        let connection = Arc::new(Connection::new(peer));
+        let connection = Arc::new(Connection::new(number, peer));
         state.open.insert(number, connection.clone());
         Some(Place {
             places: self.clone(),
-            number,
             connection,
         })
     }
 
     pub(crate) fn counts(&self) -> Counts {
         let state = self.lock();
-        let open = state.open.values();
-        let authenticated = open.filter(|it| it.is_authenticated()).count();
+        let all = || state.open.values().chain(state.going.values());
+        let authenticated = all().filter(|it| it.is_authenticated()).count();
         Counts {
             authenticated,
-            strangers: state.open.len() - authenticated,
+            strangers: all().count() - authenticated,
             bytes: state.bytes,
             let_go: state.let_go,
         }
@@ -120,9 +126,13 @@ impl Places {
 
     fn try_take(&self, bytes: usize, connection: &Connection) -> bool {
         let mut state = self.lock();
-        if state.bytes.saturating_add(bytes) > self.bytes_max {
-            state.let_one_go(next_to_give_bytes);
-            return false;
+        let ceiling = self.bytes_max.saturating_mul(2);
+        while !state.has_room(bytes, self.bytes_max) {
+            let in_sight = state.bytes.saturating_add(bytes) <= ceiling;
+            let may_go = |open: &Open| next_to_give_bytes(open, connection);
+            if !in_sight || !state.let_one_go(may_go) {
+                return false;
+            }
         }
         state.bytes += bytes;
         connection.add_bytes(bytes);
@@ -136,47 +146,63 @@ impl Places {
     }
 }
 
+type Open = BTreeMap<u64, Arc<Connection>>;
+
 impl State {
-    /// One at a time: who was told to go gives back what it has before another is told.
-    fn let_one_go(&mut self, choose: impl Fn(&[&Connection]) -> Option<usize>) {
-        let open: Vec<&Connection> = self.open.values().map(Arc::as_ref).collect();
-        if open.iter().any(|connection| connection.is_going()) {
-            return;
+    /// Tells one to go. Not when many were told and are not gone yet.
+    fn let_one_go(&mut self, choose: impl FnOnce(&Open) -> Option<u64>) -> bool {
+        if self.going.len() >= limits::GOING_MAX {
+            return false;
         }
-        if let Some(at) = choose(&open) {
-            open[at].let_go();
-            self.let_go += 1;
-        }
+        let chosen = choose(&self.open);
+        let Some((number, connection)) = chosen.and_then(|it| self.open.remove_entry(&it)) else {
+            return false;
+        };
+        connection.let_go();
+        self.going.insert(number, connection);
+        self.let_go += 1;
+        true
+    }
+
+    /// Whether so many more may be held, now or when who was told to go has gone.
+    fn has_room(&self, bytes: usize, bytes_max: usize) -> bool {
+        let going = self.going.values().map(|it| it.bytes()).sum();
+        let stays = self.bytes.saturating_sub(going);
+        stays.saturating_add(bytes) <= bytes_max
+            && self.bytes.saturating_add(bytes) <= bytes_max.saturating_mul(2)
     }
 }
 
-/// Of connections in the order in which they were opened, the one whose place is given to another.
-fn next_to_go(open: &[&Connection], now: Instant) -> Option<usize> {
-    let stranger = open.iter().position(|it| !it.is_authenticated());
+/// The connection whose place is given to another.
+fn next_to_go(open: &Open, now: Instant) -> Option<u64> {
+    let stranger = open.iter().find(|(_, it)| !it.is_authenticated());
     let longest = |since: &dyn Fn(&Connection) -> Option<Instant>| {
-        let times = open.iter().enumerate();
-        let times = times.filter_map(|(at, connection)| Some((since(connection)?, at)));
-        times.min().map(|(_, at)| at)
+        let times = open.iter();
+        let times = times.filter_map(|(number, connection)| Some((since(connection)?, *number)));
+        times.min().map(|(_, number)| number)
     };
     let unread = |connection: &Connection| {
         let since = connection.unread_since()?;
         (now.duration_since(since) >= limits::UNREAD_TIMEOUT).then_some(since)
     };
     stranger
+        .map(|(number, _)| *number)
         .or_else(|| longest(&Connection::idle_since))
         .or_else(|| longest(&unread))
 }
 
-/// The same of one whose requests hold bytes that another's need.
-fn next_to_give_bytes(open: &[&Connection]) -> Option<usize> {
-    open.iter()
-        .position(|it| !it.is_authenticated() && it.holds_bytes())
+/// The connection whose requests give their bytes to another's: who asks for little is served beside
+/// those who ask for much. Whoever holds most itself waits.
+fn next_to_give_bytes(open: &Open, other: &Connection) -> Option<u64> {
+    let strangers = open.iter().filter(|(_, it)| !it.is_authenticated());
+    let holding = strangers.map(|(number, it)| (it.bytes(), Reverse(*number)));
+    let (bytes, Reverse(number)) = holding.max()?;
+    (bytes > 0 && number != other.number()).then_some(number)
 }
 
 /// The place of one open connection; it is free again when this is dropped.
 pub(crate) struct Place {
     places: Arc<Places>,
-    number: u64,
     connection: Arc<Connection>,
 }
 
@@ -196,7 +222,12 @@ impl Deref for Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.lock().open.remove(&self.number);
+        let mut state = self.places.lock();
+        let number = self.connection.number();
+        if state.open.remove(&number).is_none() {
+            state.going.remove(&number);
+        }
+        drop(state);
         self.places.freed.notify_waiters();
     }
 }
@@ -237,9 +268,9 @@ impl Held {
         &self.connection
     }
 
-    /// Its signature held.
-    pub(crate) fn authenticated(&self) {
-        self.connection.authenticated();
+    /// Its signature held. Gives whether it is the first of its connection.
+    pub(crate) fn authenticated(&self) -> bool {
+        self.connection.authenticated()
     }
 }
 

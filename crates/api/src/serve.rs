@@ -3,7 +3,7 @@
 use crate::connection::{Connection, Running, Socket};
 use crate::door::{Door, Guest};
 use crate::keys::Keys;
-use crate::limits;
+use crate::limits::{self, UploadPace};
 use crate::local::Local;
 use crate::metrics;
 use crate::metrics::Metrics;
@@ -36,6 +36,7 @@ pub struct Options {
     pub keys: Keys,
     /// The installation's key for page tokens, the same at every start.
     pub page_key: [u8; 32],
+    pub upload_pace: UploadPace,
     /// Goes into every backup: who this installation is.
     pub backup_label: Vec<u8>,
 }
@@ -78,7 +79,7 @@ fn service(
     Error = Infallible,
     Future: Send + 'static,
 > {
-    let bodies = Arc::new(Semaphore::new(limits::BODIES_PER_CONNECTION_MAX));
+    let bodies = Arc::new(Semaphore::new(1));
     service_fn(move |request: Request<Incoming>| {
         let running = Running::begin(connection.clone(), request.version());
         let guest = Guest {
@@ -114,6 +115,7 @@ pub async fn serve(
         local: options.local,
         keys: options.keys,
         tokens: PageTokens::new(options.page_key),
+        upload_pace: options.upload_pace,
         backup_label: options.backup_label,
         places: places.clone(),
         metrics: Metrics::default(),

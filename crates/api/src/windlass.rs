@@ -37,31 +37,49 @@ impl Upload {
     }
 }
 
-/// Every operation that is served, as it is counted.
-const NAMES: [&str; 19] = [
-    "AddNode",
-    "Backup",
-    "CreateKey",
-    "DescribeHistory",
-    "FindTask",
-    "GetLogs",
-    "GetStatus",
-    "ImportKey",
-    "ImportRootfs",
-    "ListImages",
-    "ListKeys",
-    "ListNodes",
-    "LoginRegistry",
-    "LogoutRegistry",
-    "PullImage",
-    "RemoveImage",
-    "RemoveKey",
-    "RunTask",
-    "StopEverything",
-];
+/// The one list of operations: what answers each, and the names that calls are counted by.
+macro_rules! served {
+    ($call:ident: $($name:literal => $answer:expr,)+) => {
+        const NAMES: &[&str] = &[$($name),+];
+
+        async fn answer_of($call: &Call<'_>, name: &str) -> Option<Result<Answer, ApiError>> {
+            Some(match name {
+                $($name => $answer,)+
+                _ => return None,
+            })
+        }
+    };
+}
+
+served! { call:
+    "AddNode" => nodes::add(call).await,
+    "Backup" => status::backup(call).await,
+    "CreateKey" => keys::create(call).await,
+    "DescribeHistory" => history::describe(call).await,
+    "FindTask" => history::find_task(call).await,
+    "GetImageUsage" => images::usage(call).await,
+    "GetLogs" => logs::get(call).await,
+    "GetStatus" => status::get(call),
+    "ImportKey" => keys::import(call).await,
+    "ImportRootfs" => images::import_rootfs(call).await,
+    "ListImages" => images::list(call).await,
+    "ListKeys" => keys::list(call),
+    "ListNodes" => nodes::list(call).await,
+    "LoginRegistry" => registries::login(call).await,
+    "LogoutRegistry" => registries::logout(call).await,
+    "PruneImages" => images::prune(call).await,
+    "PullImage" => images::pull(call).await,
+    "RemoveNode" => nodes::remove(call).await,
+    "RemoveImage" => images::remove(call).await,
+    "RemoveKey" => keys::remove(call).await,
+    "RunTask" => Box::pin(run::run_task(call)).await,
+    "StopEverything" => nodes::stop_everything(call).await,
+    "StopTask" => stop::task(call).await,
+    "TagImage" => images::tag(call).await,
+}
 
 pub(crate) fn known_name(name: &str) -> Option<&'static str> {
-    NAMES.into_iter().find(|known| *known == name)
+    NAMES.iter().copied().find(|known| *known == name)
 }
 
 /// Whether the request is an upload. Its signature covers the digest that it declares, which the
@@ -89,35 +107,11 @@ pub(crate) async fn answer(
     body: &[u8],
 ) -> Result<Answer, ApiError> {
     let call = Call { door, caller, body };
-    match name {
-        "AddNode" => nodes::add(&call).await,
-        "Backup" => status::backup(&call).await,
-        "CreateKey" => keys::create(&call).await,
-        "DescribeHistory" => history::describe(&call).await,
-        "FindTask" => history::find_task(&call).await,
-        "GetImageUsage" => images::usage(&call).await,
-        "GetLogs" => logs::get(&call).await,
-        "GetStatus" => status::get(&call),
-        "ImportKey" => keys::import(&call).await,
-        "ImportRootfs" => images::import_rootfs(&call).await,
-        "ListImages" => images::list(&call).await,
-        "ListKeys" => keys::list(&call),
-        "ListNodes" => nodes::list(&call).await,
-        "LoginRegistry" => registries::login(&call).await,
-        "LogoutRegistry" => registries::logout(&call).await,
-        "PruneImages" => images::prune(&call).await,
-        "PullImage" => images::pull(&call).await,
-        "RemoveNode" => nodes::remove(&call).await,
-        "RemoveImage" => images::remove(&call).await,
-        "RemoveKey" => keys::remove(&call).await,
-        "RunTask" => Box::pin(run::run_task(&call)).await,
-        "StopEverything" => nodes::stop_everything(&call).await,
-        "StopTask" => stop::task(&call).await,
-        "TagImage" => images::tag(&call).await,
-        _ => Err(messages::request::unknown_operation(&format!(
-            "Windlass.{name}"
-        ))),
-    }
+    let answered = answer_of(&call, name).await;
+    answered.unwrap_or_else(|| {
+        let name = format!("Windlass.{name}");
+        Err(messages::request::unknown_operation(&name))
+    })
 }
 
 /// A request's body; an empty one is `{}`.

@@ -116,6 +116,7 @@ impl Bed {
                 created_ms: None,
                 imported: false,
             }]),
+            upload_pace: windlass_api::UploadPace::default(),
             page_key: [7; 32],
             backup_label: b"label".to_vec(),
         };

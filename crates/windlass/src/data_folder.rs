@@ -18,10 +18,11 @@ const PRIVATE: [&str; 6] = ["images", "logs", "store", "tasks", "uploads", "volu
 const SPREAD: [&str; 3] = ["logs", "tasks", "volumes"];
 /// What else a data folder holds, from the start on: a restored one has no identity yet, a file
 /// system of its own has its own folder, and a write may have been cut short.
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 10] = [
     "credentials.json",
     "endpoint",
     "installation.json",
+    "keys.json",
     "lost+found",
     "page.key",
     "registries.json",
@@ -183,7 +184,14 @@ mod tests {
         let data = dir.path().join("disk");
         fs::create_dir_all(data.join("lost+found")).unwrap();
         fs::create_dir(data.join("store")).unwrap();
-        fs::write(data.join("installation.json.new"), "").unwrap();
+        for name in [
+            "installation.json.new",
+            "keys.json",
+            "keys.json.new",
+            "registries.json",
+        ] {
+            fs::write(data.join(name), "").unwrap();
+        }
         prepare(&data).unwrap();
     }
 

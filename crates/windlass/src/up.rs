@@ -74,6 +74,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         leader: plane.leader.clone(),
         local: Arc::new(local),
         keys: keys::open(&data, credentials)?,
+        upload_pace: windlass_api::UploadPace::default(),
         page_key: page_key(&data)?,
         backup_label: installation.label()?,
     };

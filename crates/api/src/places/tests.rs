@@ -22,6 +22,10 @@ async fn waits<T>(what: impl Future<Output = T>) -> bool {
     timeout(Duration::from_millis(1), what).await.is_err()
 }
 
+fn is_going(place: &Place) -> bool {
+    place.places.lock().going.contains_key(&place.number())
+}
+
 #[tokio::test]
 async fn the_oldest_stranger_goes_for_a_new_connection() {
     let places = Places::new(3, 100);
@@ -29,16 +33,14 @@ async fn the_oldest_stranger_goes_for_a_new_connection() {
     known.authenticated();
     let older = admit(&places).await;
     let younger = admit(&places).await;
-    let running = Running::begin(older.connection().clone(), Version::HTTP_11);
-    assert!(waits(admit(&places)).await);
-    let going = [&known, &older, &younger].map(|place| place.is_going());
-    assert_eq!(going, [false, true, false]);
-    // Nobody else goes before it has gone.
-    assert!(waits(admit(&places)).await);
-    assert!(!younger.is_going());
-    drop((running, older));
+    let _running = Running::begin(older.connection().clone(), Version::HTTP_11);
+    // Who comes does not wait until the other is gone.
     admit(&places).await.authenticated();
-    assert!(!younger.is_going());
+    let going = [&known, &older, &younger].map(is_going);
+    assert_eq!(going, [false, true, false]);
+    timeout(Duration::from_secs(60), older.has_to_go())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -49,8 +51,20 @@ async fn strangers_without_number_lock_nobody_out() {
     for _ in 0..1_000 {
         ends_when_told(admit(&places).await);
     }
-    assert!(!known.is_going());
+    assert!(!is_going(&known));
     assert!(places.lock().open.len() <= 8);
+}
+
+#[tokio::test]
+async fn those_who_do_not_go_when_they_are_told_are_bounded_too() {
+    let places = Places::new(8, 100);
+    let mut all = Vec::new();
+    for _ in 0..8 + limits::GOING_MAX {
+        all.push(admit(&places).await);
+    }
+    assert!(waits(admit(&places)).await);
+    all.remove(0);
+    admit(&places).await;
 }
 
 #[tokio::test]
@@ -64,10 +78,7 @@ async fn of_those_with_a_key_the_longest_idle_goes_and_then_who_does_not_read() 
         open.push(place);
     }
     let begin = |at: usize| Running::begin(open[at].connection().clone(), Version::HTTP_11);
-    let chosen = || {
-        let open: Vec<&Connection> = open.iter().map(|place| &**place).collect();
-        next_to_go(&open, *now.borrow())
-    };
+    let chosen = || next_to_go(&places.lock().open, *now.borrow());
     assert_eq!(chosen(), Some(0));
     let _first = begin(0);
     assert_eq!(chosen(), Some(1));
@@ -86,23 +97,58 @@ async fn bytes_are_one_budget_and_strangers_give_them_back() {
     let places = Places::new(10, 100);
     let (known, stranger) = (admit(&places).await, admit(&places).await);
     known.authenticated();
-    let (mut of_known, mut of_stranger) = (
-        places.held(known.connection()),
-        places.held(stranger.connection()),
-    );
+    let mut of_known = places.held(known.connection());
+    let mut of_stranger = places.held(stranger.connection());
     of_known.take(60).await.unwrap();
     of_stranger.take(40).await.unwrap();
+    // Before the stranger is gone.
     let mut more = places.held(known.connection());
-    assert!(waits(more.take(30)).await);
-    assert_eq!((known.is_going(), stranger.is_going()), (false, true));
-    drop((of_stranger, stranger));
     more.take(40).await.unwrap();
+    assert_eq!((is_going(&known), is_going(&stranger)), (false, true));
+    assert_eq!(places.lock().bytes, 140);
+    drop((of_stranger, stranger));
     // What only those with a key hold is waited for.
     let mut later = places.held(known.connection());
     assert!(waits(later.take(1)).await);
-    assert!(!known.is_going());
+    assert!(!is_going(&known));
     drop((of_known, more));
     assert_eq!(places.lock().bytes, 0);
     assert_eq!(places.held(known.connection()).take(101).await, Err(Full));
     places.held(known.connection()).take(100).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_asks_for_little_is_served_beside_those_who_ask_for_much() {
+    let places = Places::new(10, 100);
+    let mut all = Vec::new();
+    for bytes in [2, 40, 50, 8] {
+        let place = admit(&places).await;
+        let mut held = places.held(place.connection());
+        held.take(bytes).await.unwrap();
+        all.push((place, held));
+    }
+    // The one that holds most does not go for its own sake.
+    assert!(waits(all[2].1.take(1)).await);
+    assert!(!all.iter().any(|(place, _)| is_going(place)));
+    all[0].1.take(3).await.unwrap();
+    let going: Vec<bool> = all.iter().map(|(place, _)| is_going(place)).collect();
+    assert_eq!(going, [false, false, true, false]);
+}
+
+#[tokio::test]
+async fn bytes_of_those_who_do_not_go_are_bounded_too() {
+    let places = Places::new(10, 100);
+    let mut all = Vec::new();
+    for _ in 0..2 {
+        let place = admit(&places).await;
+        let mut held = places.held(place.connection());
+        held.take(100).await.unwrap();
+        all.push((place, held));
+    }
+    let last = admit(&places).await;
+    let mut held = places.held(last.connection());
+    assert!(waits(held.take(1)).await);
+    assert!(!is_going(&all[1].0), "nobody goes in vain");
+    all.remove(0);
+    held.take(1).await.unwrap();
 }

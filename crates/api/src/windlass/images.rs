@@ -2,7 +2,7 @@
 
 use super::{json, local_error, read};
 use crate::door::{Answer, Door};
-use crate::limits;
+use crate::limits::{self, UploadPace};
 use crate::ops::Call;
 use crate::reject::api_error;
 use bytes::Bytes;
@@ -128,19 +128,27 @@ impl Drop for Upload {
 }
 
 /// How fast an upload comes: a client that sends a byte now and then would never end.
-#[derive(Default)]
 struct Pace {
+    wanted: UploadPace,
     /// Spent waiting for the client; the disk's time is not its own.
     waited: Duration,
     bytes: u64,
 }
 
 impl Pace {
+    fn new(wanted: UploadPace) -> Pace {
+        Pace {
+            wanted,
+            waited: Duration::ZERO,
+            bytes: 0,
+        }
+    }
+
     async fn next(&mut self, body: &mut Incoming) -> Result<Option<Frame<Bytes>>, ApiError> {
         let asked = Instant::now();
-        let patience = limits::UPLOAD_PACE_TIME.saturating_sub(self.waited);
+        let patience = self.wanted.time.saturating_sub(self.waited);
         let frame = tokio::time::timeout(patience, body.frame()).await;
-        let frame = frame.map_err(|_| too_slow())?;
+        let frame = frame.map_err(|_| self.too_slow())?;
         let frame = frame.transpose().map_err(|err| {
             ApiError::new(
                 ErrorCode::Serialization,
@@ -155,19 +163,19 @@ impl Pace {
         self.waited += waited;
         let data = frame.and_then(Frame::data_ref);
         self.bytes += data.map_or(0, |data| data.len() as u64);
-        if self.bytes >= limits::UPLOAD_PACE_BYTES {
-            *self = Pace::default();
+        if self.bytes >= self.wanted.bytes {
+            *self = Pace::new(self.wanted);
         }
     }
-}
 
-fn too_slow() -> ApiError {
-    let message = format!(
-        "The upload is too slow: {} KiB have to arrive every {} seconds.",
-        limits::UPLOAD_PACE_BYTES >> 10,
-        limits::UPLOAD_PACE_TIME.as_secs()
-    );
-    ApiError::new(ErrorCode::Serialization, message)
+    fn too_slow(&self) -> ApiError {
+        let message = format!(
+            "The upload is too slow: {} KiB have to arrive every {} seconds.",
+            self.wanted.bytes >> 10,
+            self.wanted.time.as_secs()
+        );
+        ApiError::new(ErrorCode::Serialization, message)
+    }
 }
 
 /// The body is an archive, streamed to a file and held against the digest that was signed.
@@ -200,7 +208,7 @@ pub(super) async fn load(
     let mut digest = Sha256::new();
     let mut length: u64 = 0;
     let mut next_look = limits::UPLOAD_BYTES_BETWEEN_LOOKS;
-    let mut pace = Pace::default();
+    let mut pace = Pace::new(door.upload_pace);
     while let Some(frame) = pace.next(body).await? {
         let Ok(data) = frame.into_data() else {
             continue;

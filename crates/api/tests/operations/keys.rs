@@ -2,6 +2,7 @@
 
 use super::served::{Answer, Served};
 use serde_json::json;
+use std::io::{Read, Write};
 
 const LIST: &str = "AmazonEC2ContainerServiceV20141113.ListClusters";
 
@@ -54,4 +55,53 @@ fn a_key_of_aws_calls_here_too() {
     let bad = served.call_own("ImportKey", bad);
     assert_eq!(bad.refusal(), (400, "InvalidParameterException"));
     assert!(!bad.text().contains(secret));
+}
+
+/// The id and secret of a key that may be removed.
+fn second_key(served: &Served) -> (String, String) {
+    let made = served.own("CreateKey", json!({ "name": "alice" }));
+    let text = |member: &str| made["key"][member].as_str().unwrap().to_owned();
+    (text("accessKeyId"), text("secretAccessKey"))
+}
+
+#[test]
+fn a_log_that_is_followed_ends_with_its_key() {
+    let served = Served::new();
+    let (id, secret) = second_key(&served);
+    let follow = json!({ "task": "0123456789abcdef0123456789abcdef", "follow": true });
+    let follow = follow.to_string();
+    let request = served.signed_by((&id, &secret), "Windlass.GetLogs", "ecs", follow.as_bytes());
+    let mut logs = served.write(&request);
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("two") {
+        let mut piece = [0; 1_024];
+        let length = logs.read(&mut piece).unwrap();
+        assert_ne!(length, 0, "{}", String::from_utf8_lossy(&seen));
+        seen.extend(&piece[..length]);
+    }
+    served.own("RemoveKey", json!({ "key": "alice" }));
+    // Cut, and not as if the task had said all.
+    let _ = logs.read_to_end(&mut seen);
+    assert!(!seen.ends_with(b"0\r\n\r\n"));
+}
+
+#[test]
+fn an_upload_ends_with_its_key() {
+    let served = Served::new();
+    let (id, secret) = second_key(&served);
+    let body = [b'x'; 100_000];
+    let whole = served.signed_by((&id, &secret), "Windlass.LoadImage", "ecs", &body);
+    let mut upload = served.write(&whole[..whole.len() - 1]);
+    while served.machine.uploads() == 0 {
+        std::thread::yield_now();
+    }
+    served.own("RemoveKey", json!({ "key": "alice" }));
+    while served.machine.uploads() > 0 {
+        std::thread::yield_now();
+    }
+    // The rest of a refused body is read, for the sake of the answer.
+    upload.write_all(b"x").unwrap();
+    let refused = Answer::read(&mut upload);
+    assert_eq!(refused.refusal(), (400, "UnrecognizedClientException"));
+    assert!(served.machine.loaded().is_empty());
 }

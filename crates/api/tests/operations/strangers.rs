@@ -5,7 +5,7 @@ use serde_json::json;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
-use windlass_api::limits;
+use windlass_api::{UploadPace, limits};
 
 const LIST: &str = "AmazonEC2ContainerServiceV20141113.ListClusters";
 
@@ -37,11 +37,11 @@ fn those_who_were_there_first_make_room() {
         .collect();
     served.ok("ListClusters", json!({}));
     // One for each that came after the last place was taken.
-    let ended = strangers
-        .iter_mut()
-        .take(6)
-        .filter_map(|it| has_ended(it).then_some(()));
-    assert_eq!(ended.count(), 6);
+    for oldest in strangers.iter_mut().take(6) {
+        while !has_ended(oldest) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
     let newest = strangers.last_mut().unwrap();
     assert!(!has_ended(newest));
 }
@@ -70,4 +70,30 @@ fn bodies_of_strangers_make_room() {
     // Who came last is still there, and is answered.
     last.write_all(&whole[whole.len() - 1..]).unwrap();
     assert_eq!(Answer::read(&mut last).status, 200);
+}
+
+/// With a key it would keep a place and a file for as long as it likes.
+#[test]
+fn an_upload_of_a_byte_now_and_then_is_cut() {
+    let served = Served::with_pace(UploadPace {
+        bytes: 1_024,
+        time: Duration::from_millis(300),
+    });
+    let whole = served.signed("Windlass.LoadImage", "ecs", &[b'x'; 100_000]);
+    let body = whole.len() - 100_000;
+    let mut upload = served.write(&whole[..body]);
+    let mut sent = body;
+    while served.machine.uploads() == 0 {
+        std::thread::yield_now();
+    }
+    while served.machine.uploads() > 0 {
+        upload.write_all(&whole[sent..=sent]).unwrap();
+        sent += 1;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    upload.write_all(&whole[sent..]).unwrap();
+    let refused = Answer::read(&mut upload);
+    assert_eq!(refused.refusal(), (400, "SerializationException"));
+    assert!(refused.text().contains("too slow"), "{}", refused.text());
+    assert!(sent - body < 100_000 && served.machine.loaded().is_empty());
 }

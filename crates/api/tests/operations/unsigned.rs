@@ -46,3 +46,21 @@ fn this_machine_asks_for_health_and_metrics() {
         assert_eq!(get(&served, path, "localhost").status, 400, "{path}");
     }
 }
+
+#[test]
+fn calls_are_counted_by_what_they_ask_for() {
+    let served = Served::with_node();
+    for name in ["RemoveNode", "StopTask", "GetStatus"] {
+        served.call_own(name, json!({}));
+    }
+    served.call_own("NoneSuch", json!({}));
+    let text = get(&served, "/metrics", "localhost").text();
+    let counts = |name: &str| {
+        let line = format!("windlass_api_calls_total{{operation=\"{name}\",");
+        text.lines().filter(|it| it.starts_with(&line)).count()
+    };
+    for name in ["RemoveNode", "StopTask", "GetStatus", "unknown"] {
+        assert_eq!(counts(name), 1, "{name} in {text}");
+    }
+    assert!(!text.contains("NoneSuch"));
+}
