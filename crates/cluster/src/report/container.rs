@@ -117,7 +117,7 @@ pub(super) fn bounded(reason: &ContainerReason) -> ContainerReason {
         fault: reason
             .fault
             .as_ref()
-            .map(|fault| Box::new(fault.map_texts(&cut_text))),
+            .map(|fault| Box::new(fault.map_texts(cut_text))),
     }
 }
 

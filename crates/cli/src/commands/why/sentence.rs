@@ -1,7 +1,7 @@
 //! A cause in words: one sentence that names it, and how to mend it where that is known.
 
 use super::cause::{Alive, Cause, Dependency, End, Fault, Image, Late, Memory};
-use crate::words;
+use crate::words::{self, last_part};
 
 /// Characters of a program's own line that a sentence quotes.
 const QUOTED_MAX: usize = 200;
@@ -34,7 +34,10 @@ pub(super) fn of(cause: &Cause, id: &str) -> Told {
 }
 
 fn of_stop(by: &str, reason: &str, late: &[Late]) -> Told {
-    let by = if by.is_empty() { "a user" } else { by };
+    let by = match last_part(by) {
+        "" => "a user",
+        name => name,
+    };
     let reason = without_stop(reason);
     let Some(first) = late.first() else {
         return told(format!("{} stopped it: {reason}.", capital(by)), None);
@@ -122,7 +125,10 @@ fn fault_words(fault: &Fault, about: &str) -> String {
         Fault::ProgramNotExecutable { path } => {
             format!("was not started: its program {path} is not executable")
         }
-        Fault::User { error } => format!("was not started for its user: {}", without_stop(error)),
+        Fault::User { error } => format!(
+            "was not started, for its user cannot be had: {}",
+            without_stop(error)
+        ),
         Fault::WorkingDirectory { path, error } => {
             format!("was not started: its working directory {path} cannot be entered: {error}")
         }
@@ -179,12 +185,12 @@ fn waited(fault: &Dependency, on: &End) -> String {
         "HEALTHY" => "to be healthy",
         _ => "to start",
     };
-    let begin = format!("was not started, as it waits for container {container} {wish}");
+    let begin = format!("was not started: container {container}, which had {wish} first,");
     match (problem.as_str(), on) {
-        ("unchecked", _) => format!("{begin}, which has no health check"),
-        ("timedOut", _) => format!("{begin}, which was not so within its startTimeout"),
-        (_, End::Unknown | End::Runs) => format!("{begin}, which it never will"),
-        (_, end) => format!("{begin}, which {}", end_words(end)),
+        ("unchecked", _) => format!("{begin} has no health check"),
+        ("timedOut", _) => format!("{begin} was not so within its startTimeout"),
+        (_, End::Unknown | End::Runs) => format!("{begin} never will"),
+        (_, end) => format!("{begin} {}", end_words(end)),
     }
 }
 

@@ -171,19 +171,19 @@ fn what_was_not_started_is_told_by_its_fault() {
         (
             json!({ "fault": waits("ended") }),
             json!({ "exitCode": 4 }),
-            "was not started, as it waits for container db to end with success, which ended with \
+            "was not started: container db, which had to end with success first, ended with \
              exit code 4",
         ),
         (
             json!({ "fault": waits("ended") }),
             json!({ "fault": { "kind": "programMissing", "path": "pg" } }),
-            "was not started, as it waits for container db to end with success, which was not \
+            "was not started: container db, which had to end with success first, was not \
              started: its program \"pg\" is in no folder of PATH in the image db:1",
         ),
         (
             json!({ "fault": waits("timedOut") }),
             Value::Null,
-            "was not started, as it waits for container db to end with success, which was not so \
+            "was not started: container db, which had to end with success first, was not so \
              within its startTimeout",
         ),
         // Of a newer server.
@@ -214,7 +214,8 @@ fn containers_that_wait_for_each_other_are_followed_to_an_end() {
     let told = json!([end("app", waits("db")), end("db", waits("app"))]);
     let told = stopped("TaskFailedToStart", Value::Null, told);
     assert!(
-        told.summary.ends_with("to start, which it never will."),
+        told.summary
+            .ends_with("which had to start first, never will."),
         "{}",
         told.summary
     );
@@ -222,7 +223,7 @@ fn containers_that_wait_for_each_other_are_followed_to_an_end() {
 
 #[test]
 fn stops_are_told_with_who_and_what_came_of_them() {
-    let by = json!({ "by": "admin" });
+    let by = json!({ "by": "arn:aws:iam::0:user/admin" });
     let told = stopped("UserInitiated", by.clone(), json!([]));
     assert_eq!(
         (told.summary.as_str(), told.mend),
