@@ -34,7 +34,8 @@ def test_a_cluster_lives_and_dies(windlass, ecs, refused):
 
     shown = ecs.describe_clusters(clusters=[name, made["clusterArn"]])["clusters"]
     assert [c["clusterArn"] for c in shown] == [made["clusterArn"]] * 2
-    assert set(shown[0]) == MEMBERS
+    assert set(shown[0]) == MEMBERS | {"attachments"}
+    assert shown[0]["attachments"] == []
     assert (shown[0]["tags"], shown[0]["settings"], shown[0]["statistics"]) == ([], [], [])
     include = ["TAGS", "SETTINGS", "STATISTICS"]
     (full,) = ecs.describe_clusters(clusters=[name], include=include)["clusters"]
@@ -57,6 +58,14 @@ def test_a_cluster_lives_and_dies(windlass, ecs, refused):
     )
     code, _ = refused("delete_cluster", cluster=name)
     assert code == "ClusterNotFoundException"
+    no_tags = "The specified cluster is inactive. Specify an active cluster and try again."
+    for operation, members in (
+        ("list_tags_for_resource", {}),
+        ("tag_resource", {"tags": tags}),
+        ("untag_resource", {"tagKeys": ["team"]}),
+    ):
+        said = refused(operation, resourceArn=made["clusterArn"], **members)
+        assert said == ("InvalidParameterException", no_tags), operation
     # A name can be used again.
     assert ecs.create_cluster(clusterName=name)["cluster"]["status"] == "ACTIVE"
     ecs.delete_cluster(cluster=name)
@@ -272,7 +281,7 @@ def test_a_deleted_cluster_takes_its_instance_along(windlass, ecs, refused):
 
 
 def test_wrong_names_are_refused(windlass, ecs, refused):
-    for name in ("a b", "x" * 256, "ü", "a/b", "a:b"):
+    for name in ("", "a b", "x" * 256, "ü", "a/b", "a:b"):
         assert refused("create_cluster", clusterName=name)[0] == "InvalidParameterException", name
     foreign = "arn:aws:ecs:us-east-1:999999999999:cluster/default"
     assert refused("list_tasks", cluster=foreign) == (

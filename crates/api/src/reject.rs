@@ -30,6 +30,7 @@ fn rejected(scope: &Scope, reject: Reject) -> ApiError {
     match reject {
         Reject::ClusterNotFound(_) => messages::cluster::not_found(),
         Reject::ClusterInactive(_) => messages::cluster::inactive(),
+        Reject::TagsOfInactiveCluster(_) => messages::cluster::tags_of_inactive(),
         Reject::ClusterContainsInstances(_) => messages::cluster::contains_container_instances(),
         Reject::ClusterContainsServices(_) => messages::cluster::contains_services(),
         Reject::ClusterContainsTasks(_) => messages::cluster::contains_tasks(),

@@ -12,6 +12,8 @@ pub enum Reject {
     ClusterNotFound(Name),
     #[error("cluster {0} is INACTIVE: create it again first")]
     ClusterInactive(Name),
+    #[error("cluster {0} is INACTIVE: its tags are gone, create it again first")]
+    TagsOfInactiveCluster(Name),
     #[error("cluster {0} still has container instances: deregister them first")]
     ClusterContainsInstances(Name),
     #[error("cluster {0} still has services: delete them first")]

@@ -41,7 +41,8 @@ pub(crate) enum Tagged {
 pub(crate) fn find(state: &State, resource: &Resource) -> Result<Tagged, Reject> {
     let row = match resource {
         Resource::Cluster(name) => {
-            return state.active_cluster(name).cloned().map(Tagged::Cluster);
+            let cluster = state.active_cluster(name).cloned();
+            return cluster.map(Tagged::Cluster).map_err(of_tags);
         }
         Resource::Task(cluster, id) => {
             state.active_cluster(cluster)?;
@@ -65,6 +66,14 @@ pub(crate) fn find(state: &State, resource: &Resource) -> Result<Tagged, Reject>
             .map(Tagged::Definition),
     };
     row.ok_or(Reject::ResourceNotFound)
+}
+
+/// ECS has words of its own for the tags of a cluster that was deleted.
+fn of_tags(reject: Reject) -> Reject {
+    match reject {
+        Reject::ClusterInactive(name) => Reject::TagsOfInactiveCluster(name),
+        other => other,
+    }
 }
 
 impl Tagged {

@@ -33,6 +33,7 @@ pub(super) async fn call(
     }
     let include = request.include.unwrap_or_default();
     let parts = ClusterParts {
+        described: true,
         configurations: include.contains(&ClusterField::Configurations),
         settings: include.contains(&ClusterField::Settings),
         statistics: include.contains(&ClusterField::Statistics),

@@ -106,22 +106,28 @@ fn every_verb_says_that_the_cluster_is_inactive() {
             cluster: name("web"),
         },
         Command::Tag {
-            resource: of_cluster(),
-            tags: tags(),
-        },
-        Command::Tag {
             resource: of_task(),
             tags: tags(),
-        },
-        Command::Untag {
-            resource: of_cluster(),
-            keys: vec!["a".into()],
         },
         Command::ListTags(Resource::Instance(name("web"), instance)),
     ] {
         let told = format!("{command:?}");
         let reject = core.reject(command);
         assert_eq!(reject, Reject::ClusterInactive(name("web")), "{told}");
+    }
+    for command in [
+        Command::Tag {
+            resource: of_cluster(),
+            tags: tags(),
+        },
+        Command::Untag {
+            resource: of_cluster(),
+            keys: vec!["a".into()],
+        },
+        Command::ListTags(of_cluster()),
+    ] {
+        let reject = core.reject(command);
+        assert_eq!(reject, Reject::TagsOfInactiveCluster(name("web")));
     }
     // It can still be described, and its tasks be found by who knows their ids.
     let Answer::Clusters { found, .. } = core.answer(Command::DescribeClusters(vec![name("web")]))

@@ -24,9 +24,11 @@ pub struct ClusterCounts {
     pub pending_external: u32,
 }
 
-/// What is shown beside the members that always are: each by its `include`.
+/// What is shown beside the members that always are: each by its `include`, but for `described`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClusterParts {
+    /// The answer is DescribeClusters', which lists a cluster's attachments.
+    pub described: bool,
     pub configurations: bool,
     pub settings: bool,
     pub statistics: bool,
@@ -36,6 +38,7 @@ pub struct ClusterParts {
 impl ClusterParts {
     /// As CreateCluster answers.
     pub const CREATED: ClusterParts = ClusterParts {
+        described: false,
         configurations: true,
         settings: true,
         statistics: false,
@@ -93,7 +96,8 @@ pub fn show_cluster(
                 .map(show_strategy_item)
                 .collect(),
         ),
-        attachments: None,
+        // Only providers of Auto Scaling groups attach something.
+        attachments: parts.described.then(Vec::new),
         attachments_status: None,
         service_connect_defaults: cluster.namespace.as_ref().map(|namespace| {
             wire::ClusterServiceConnectDefaults {

@@ -15,6 +15,13 @@ pub fn inactive() -> ApiError {
     )
 }
 
+/// The cluster whose tags are meant was deleted. Terraform takes these words for "it is gone".
+pub fn tags_of_inactive() -> ApiError {
+    ApiError::invalid_parameter(
+        "The specified cluster is inactive. Specify an active cluster and try again.",
+    )
+}
+
 pub fn contains_services() -> ApiError {
     error(
         ErrorCode::ClusterContainsServices,
