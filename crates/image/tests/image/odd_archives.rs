@@ -55,7 +55,7 @@ fn repeated_layers_are_links() {
         .hard_link("three/layer.tar", "two/layer.tar")
         .symlink("four/layer.tar", "./../three/layer.tar");
     let tar = member(tar, "app/layer.tar", &app)
-        .file("one.json", &config(&[base.clone()]))
+        .file("one.json", &config(std::slice::from_ref(&base)))
         .file("two.json", &config(&both));
     let images = manifest(&[
         ("one.json", json!(["base:1"]), &["one/layer.tar"]),
@@ -145,7 +145,7 @@ fn what_images_are_called() {
     for (tags, given, want) in [
         (Value::Null, None, by_id.clone()),
         (json!([]), None, by_id.clone()),
-        (json!(["<none>:<none>"]), None, by_id.clone()),
+        (json!(["<none>:<none>"]), None, by_id),
         (Value::Null, Some("web"), of("web:latest")),
         (json!([]), Some("web:2"), of("web:2")),
         (json!(["a:1"]), Some("web"), of("web:1")),
@@ -184,7 +184,7 @@ impl Layout {
 
     fn image(&mut self, content: &str, architecture: &str) -> Value {
         let layer = layer(content);
-        let config = config(&[layer.clone()]).replace("amd64", architecture);
+        let config = config(std::slice::from_ref(&layer)).replace("amd64", architecture);
         let config = self.blob(
             config.as_bytes(),
             "application/vnd.oci.image.config.v1+json",
