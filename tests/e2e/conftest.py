@@ -13,12 +13,12 @@ import pytest
 from botocore.exceptions import ClientError
 from cli import Cli
 from windlass import (
-    FOREVER,
     IMAGES,
     Installation,
     Lease,
     Tasks,
     busybox,
+    forever,
     port_is_free,
     unique,
     wait_until,
@@ -127,7 +127,7 @@ def web(cli, tasks, host_port):
     ports = [{"containerPort": 80, "hostPort": host_port}]
     task = tasks.start(
         busybox(serve, name="web", portMappings=ports, healthCheck=check),
-        busybox(f"echo beside; {FOREVER}", name="side", memory=8, essential=False),
+        busybox(forever("echo beside"), name="side", memory=8, essential=False),
     )
     tasks.running(task)
     wait_until(lambda: tasks.describe(task)["healthStatus"] == "HEALTHY", "HEALTHY")

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from cli import end_of, line_of, waits_of
-from windlass import FOREVER, Installation, Tasks, busybox, wait_until
+from windlass import Installation, Tasks, busybox, forever, wait_until
 
 
 def test_what_follows_a_task_outlives_the_server(own, own_cli):
@@ -42,7 +42,7 @@ def test_what_follows_a_task_outlives_the_server(own, own_cli):
 
 
 def test_an_interrupt_is_for_the_task_also_without_a_server(own, own_cli):
-    path, _ = own_cli.definition(busybox(f"echo ready; {FOREVER}"))
+    path, _ = own_cli.definition(busybox(forever("echo ready")))
     run = own_cli.begin("run", path)
     line_of(run.stdout, "ready")
     own.kill()
@@ -58,7 +58,7 @@ def test_an_interrupt_is_for_the_task_also_without_a_server(own, own_cli):
 def test_a_server_that_moved_is_found_by_its_folder(own, own_cli):
     """By --data a client finds the address of now."""
     tasks = Tasks(own)
-    task = tasks.start(busybox(f"echo ready; {FOREVER}"))
+    task = tasks.start(busybox(forever("echo ready")))
     tasks.running(task)
     process = subprocess.Popen(
         [own.executable, "logs", "-f", task, "--data", own.data],

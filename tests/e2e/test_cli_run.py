@@ -7,7 +7,7 @@ import socket
 import subprocess
 
 from cli import end_of, line_of, terminal
-from windlass import FOREVER, busybox, unique, wait_until
+from windlass import FOREVER, busybox, forever, unique, wait_until
 
 
 def test_run_shows_the_output_and_passes_the_code_on(cli):
@@ -94,7 +94,7 @@ def test_interrupt_stops_the_task_and_a_second_one_kills_it(cli, tasks):
 
 
 def test_closing_the_terminal_stops_the_task(cli, tasks):
-    path, family = cli.definition(busybox(f"echo ready; {FOREVER}", memory=8))
+    path, family = cli.definition(busybox(forever("echo ready"), memory=8))
     with terminal(cli.command("run", path), cli.environment()) as screen:
         wait_until(lambda: "ready" in screen(), "its words")
         (task,) = cli("ps", "-q", "--filter", f"family={family}").split()

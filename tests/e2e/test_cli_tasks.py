@@ -5,7 +5,7 @@ import re
 import signal
 
 from cli import terminal
-from windlass import FOREVER, busybox, unique, wait_until
+from windlass import FOREVER, busybox, forever, unique, wait_until
 
 
 def test_ps(cli, web, host_port):
@@ -69,7 +69,7 @@ def test_ps_is_watched(cli, tasks):
 
 def test_names_work_where_one_task_has_them(cli, tasks):
     family = unique("named")
-    name = tasks.register(busybox(f"echo hello; {FOREVER}", memory=8), family=family)
+    name = tasks.register(busybox(forever("echo hello"), memory=8), family=family)
     one = tasks.run(name)
     tasks.running(one)
     wait_until(lambda: cli("logs", family) == "hello\n", "its words")

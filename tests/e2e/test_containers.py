@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from windlass import FOREVER, busybox, container, told, unique, wait_until
+from windlass import FOREVER, busybox, container, forever, told, unique, wait_until
 
 SLOW = {"interval": 5, "timeout": 2, "retries": 1}
 
@@ -57,7 +57,7 @@ def test_success_that_never_comes_ends_the_task(tasks):
 def test_healthy_comes_before_its_dependents(windlass, tasks):
     check = {"command": ["CMD-SHELL", "test -e /tmp/ready"]} | SLOW
     task = tasks.start(
-        busybox(f"touch /tmp/ready; echo first; {FOREVER}", name="db", healthCheck=check),
+        busybox(forever("touch /tmp/ready; echo first"), name="db", healthCheck=check),
         busybox("echo second", dependsOn=depends("db", "HEALTHY")),
     )
     record = tasks.stopped(task)
@@ -183,7 +183,7 @@ def test_memory_beyond_the_limit_is_killed(windlass, tasks):
 
 def test_limits_are_those_of_the_definition(windlass, tasks):
     marker = unique("limits")
-    script = f": {marker}; ulimit -n; ulimit -Hn; {FOREVER}"
+    script = forever(f": {marker}; ulimit -n; ulimit -Hn")
     limits = [{"name": "nofile", "softLimit": 123, "hardLimit": 456}]
     task = tasks.start(busybox(script, memory=24, ulimits=limits))
     wait_until(lambda: windlass.text(task).split() == ["123", "456"], "its words")

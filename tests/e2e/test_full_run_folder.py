@@ -6,7 +6,7 @@ import pathlib
 import subprocess
 
 import pytest
-from windlass import FOREVER, Tasks, busybox, container, wait_until
+from windlass import FOREVER, Tasks, busybox, container, forever, wait_until
 
 # Ends with a code of its own when it is asked to.
 ENDS_WITH_5 = FOREVER.replace("exit 0", "exit 5")
@@ -48,7 +48,7 @@ def test_a_container_fills_nothing_but_its_own_files(own):
     tasks = Tasks(own)
     before = used(own)
     script = "for f in hosts hostname resolv.conf; do cat /dev/zero > /etc/$f; done; wc -c /etc/*"
-    wild = tasks.start(busybox(f"{script}; {FOREVER}"))
+    wild = tasks.start(busybox(forever(script)))
     tasks.running(wild)
     text = wait_until(lambda: "total" in own.text(wild) and own.text(wild), "the sizes")
     assert "No space left on device" in text, text

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from botocore.exceptions import ClientError
-from windlass import FOREVER, Tasks, busybox, container, told, unique, wait_until
+from windlass import FOREVER, Tasks, busybox, container, forever, told, unique, wait_until
 
 
 def windlass_says(installation, *arguments):
@@ -107,7 +107,7 @@ def test_an_older_backup_is_restored_beside_running_tasks(own, tmp_path):
     for _ in range(30):
         tasks.register(busybox(FOREVER))
     marker = unique("stray")
-    stray = tasks.start(busybox(f": {marker}; {FOREVER}"))
+    stray = tasks.start(busybox(forever(f": {marker}")))
     tasks.running(stray)
     assert own.marked(marker)
     own.kill()

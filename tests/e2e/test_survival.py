@@ -15,6 +15,7 @@ from windlass import (
     busybox,
     command,
     container,
+    forever,
     http_get,
     told,
     unique,
@@ -177,7 +178,7 @@ def test_page_tokens_and_client_tokens_survive(own):
 def test_a_killed_shim_ends_its_task_and_leaves_nothing(own):
     tasks = Tasks(own)
     marker = unique("marker")
-    task = tasks.start(busybox(f": {marker}; {FOREVER}"))
+    task = tasks.start(busybox(forever(f": {marker}")))
     tasks.running(task)
     (process, *_) = own.marked(marker)
     shim = _shim_of(process, own)

@@ -573,8 +573,13 @@ def busybox(script=None, name="main", **members):
     return definition | members
 
 
-# Ends at once when it is asked to, where a shell in `sleep` would not.
-FOREVER = "trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done"
+def forever(first=":"):
+    """A script that does `first` and runs until it is asked to end; then it ends at once, where a
+    shell in `sleep` would not, also when it is asked as soon as `first` is done."""
+    return f"trap 'exit 0' TERM; {first}; while :; do sleep 1 & wait $!; done"
+
+
+FOREVER = forever()
 
 
 def http_get(url, seconds=10):

@@ -48,7 +48,7 @@ impl Default for Limits {
             image_bytes: 64 << 30,
             by_digest_kept: std::time::Duration::from_secs(24 * 60 * 60),
             image_entries: 4_000_000,
-            disk_reserve_bytes: 512 << 20,
+            disk_reserve_bytes: 256 << 20,
             path_bytes: 4_096,
             extension_bytes: 1 << 20,
             zstd_window_log: 27,

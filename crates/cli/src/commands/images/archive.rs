@@ -121,8 +121,9 @@ impl Archive {
         let folder = path.to_owned();
         let packed = tokio::task::spawn_blocking(move || pack(&folder));
         let packed = packed.await.map_err(io::Error::other).and_then(|done| done);
-        let failed = Failure::file(format!("pack the folder {shown}"));
-        let file = File::from_std(packed.map_err(failed)?);
+        let failed = || Failure::file(format!("pack the folder {shown}"));
+        let mut file = File::from_std(packed.map_err(failed())?);
+        file.rewind().await.map_err(failed())?;
         Archive::of_file(file, shown, context).await
     }
 
