@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::embedded::{Embedded, Options};
-use crate::{Batch, Error, HistoryRecord, Memory, Snapshot, limits};
+use crate::{Batch, Error, HistoryRecord, Memory, Snapshot, Store as _, limits};
 
 const MAGIC: &[u8; 16] = b"windlass-backup\n";
 /// The version of the format that is written; it and all before it are read.
@@ -190,8 +190,8 @@ pub fn read(
 /// `settle` has made ready, by the backup's label, whatever must be there before the store.
 ///
 /// # Errors
-/// [`Error::NotEmpty`], [`Error::Backup`], [`Error::Format`], or what the disk says. Nothing is left
-/// behind then.
+/// [`Error::NotEmpty`], [`Error::Backup`], [`Error::Format`], [`Error::Full`] when the disk has less
+/// than the reserve, or what the disk says. Nothing is left behind then.
 pub fn restore(
     source: &mut dyn Read,
     dir: &Path,
@@ -256,8 +256,22 @@ fn restore_embedded(
     let mut store = Embedded::open(dir, options)?;
     debug_assert!(store.is_new());
     gather(source, mend, &mut |batch, first_index| {
+        leave_reserve(&store)?;
         store.write(batch, first_index)
     })
+}
+
+/// A restored store that then refuses every call for want of room would be no help.
+fn leave_reserve(store: &Embedded) -> Result<(), Error> {
+    let space = store.free_space()?;
+    match space.is_low() {
+        false => Ok(()),
+        true => Err(Error::Full {
+            disk: space.disk,
+            free_bytes: space.free_bytes,
+            need_bytes: space.reserve_bytes,
+        }),
+    }
 }
 
 /// Reads a backup into batches that all carry its turn, and hands each to `write`, with the number of

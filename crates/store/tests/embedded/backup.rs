@@ -244,3 +244,19 @@ fn a_folder_with_something_in_it_is_not_restored_into() {
     assert!(matches!(error, Error::NotEmpty { .. }), "{error}");
     assert_eq!(entries(dir.path()), ["precious"]);
 }
+
+#[test]
+fn a_restore_leaves_the_disk_its_reserve() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("store");
+    let options = windlass_store::embedded::Options {
+        reserve_bytes: u64::MAX,
+        ..ANY_ROOM
+    };
+    let mut same = |_: &[u8], value| Ok(value);
+    let mut settle = |_: &[u8]| panic!("nothing is to be made ready");
+    let bytes = backup_of(2);
+    let error = backup::restore(&mut &*bytes, &dir, options, &mut same, &mut settle).unwrap_err();
+    assert!(matches!(error, Error::Full { .. }), "{error}");
+    assert!(entries(parent.path()).is_empty());
+}
