@@ -1,8 +1,13 @@
 """A data folder on a disk that fills up, to the last byte."""
 
 import contextlib
+import gzip
+import hashlib
+import io
+import json
 import os
 import subprocess
+import tarfile
 
 import pytest
 from botocore.exceptions import ClientError
@@ -106,3 +111,60 @@ def _ran(tasks, name):
         return tasks.run(name)
     except ClientError:
         return None
+
+
+def archive_of(folder, name, content):
+    """As `docker save` makes it: one layer, packed, with one large file."""
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as layer:
+        member = tarfile.TarInfo("large")
+        member.size = len(content)
+        layer.addfile(member, io.BytesIO(content))
+    diff_id = "sha256:" + hashlib.sha256(plain.getbuffer()).hexdigest()
+    rootfs = {"type": "layers", "diff_ids": [diff_id]}
+    config = {"architecture": "amd64", "os": "linux", "rootfs": rootfs}
+    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
+    members = {
+        "config.json": json.dumps(config).encode(),
+        "layer.tar": gzip.compress(plain.getbuffer(), 1),
+        "manifest.json": json.dumps(manifest).encode(),
+    }
+    path = folder / "archive.tar"
+    with tarfile.open(path, "w") as archive:
+        for member_name, data in members.items():
+            member = tarfile.TarInfo(member_name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def test_what_brings_images_in_leaves_the_reserve(small, tmp_path):
+    def free():
+        room = os.statvfs(small.data)
+        return room.f_bavail * room.f_frsize
+
+    before = free()
+    # More than there is above the reserve; the archive itself is small.
+    content = b"x" * (before - (64 << 20))
+    archive = archive_of(tmp_path, "large:1", content)
+    assert archive.stat().st_size < 16 << 20
+    rootfs = tmp_path / "rootfs"
+    rootfs.mkdir()
+    (rootfs / "large").write_bytes(content)
+    for target, body in (
+        ("Windlass.LoadImage", archive.read_bytes()),
+        ("Windlass.ImportRootfs", {"name": "rootfs", "directory": str(rootfs)}),
+    ):
+        answer = small.raw(target, body)
+        assert answer.status >= 400, answer.body
+        told = ("less than the reserve", "are kept for what runs")
+        assert any(words in answer.message for words in told), answer.body
+        wait_until(lambda: free() > before - (16 << 20), "what was written to be gone")
+    # The room that was left serves others, and nothing is half there.
+    assert list((small.data / "uploads").iterdir()) == []
+    listed = json.loads(small.raw("Windlass.ListImages", {}).body)["images"]
+    names = {image["name"] for image in listed}
+    assert not {"large:1", "rootfs", "rootfs:latest"} & names
+    tasks = Tasks(small)
+    task = tasks.start(busybox("true"))
+    assert tasks.stopped(task)["containers"][0]["exitCode"] == 0

@@ -209,9 +209,10 @@ impl Store {
     fn receive_member(&self, entry: &Entry, content: &mut impl Read) -> Result<Received> {
         let (files, bytes_max) = (&self.inner.files, self.inner.limits.blob_bytes);
         let shown = format!("member \"{}\"", entry.path.escape_ascii());
+        let look = || self.inner.look();
         match &entry.sparse {
-            Some(sparse) => files.receive(&mut sparse.filled(content), &shown, bytes_max),
-            None => files.receive(content, &shown, bytes_max),
+            Some(sparse) => files.receive(&mut sparse.filled(content), &shown, bytes_max, &look),
+            None => files.receive(content, &shown, bytes_max, &look),
         }
     }
 

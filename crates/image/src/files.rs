@@ -29,6 +29,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
 use crate::error::{At, Error, Result};
+use crate::roomy::Roomy;
 use crate::watch;
 
 const FORMAT: &str = "1";
@@ -175,14 +176,17 @@ impl Files {
         }
     }
 
-    /// Copies a stream into a new file and tells its digest.
+    /// Copies a stream into a new file and tells its digest. `look` is asked now and then whether to
+    /// go on.
     pub(crate) fn receive(
         &self,
         source: &mut impl Read,
         what: &str,
         bytes_max: u64,
+        look: &dyn Fn() -> Result<()>,
     ) -> Result<Received> {
         let temporary = self.temporary()?;
+        let mut file = Roomy::new(&temporary.file, look);
         let mut hasher = Sha256::new();
         let mut bytes = 0u64;
         let mut buffer = vec![0; 256 << 10];
@@ -202,9 +206,7 @@ impl Files {
                 });
             }
             hasher.update(&buffer[..n]);
-            (&temporary.file)
-                .write_all(&buffer[..n])
-                .at("write", temporary.path())?;
+            file.write_all(&buffer[..n]).at("write", temporary.path())?;
         }
         Ok(Received {
             temporary,

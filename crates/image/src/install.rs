@@ -20,6 +20,7 @@ use crate::reference::Reference;
 use crate::state::{Chain, ImageRecord};
 use crate::store::{Inner, Origin};
 use crate::unpack::{Budget, unpack};
+use crate::watch;
 
 /// How far the work on an image is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -286,8 +287,9 @@ impl Inner {
         Ok((unpacked.plain.bytes, unpacked.entries))
     }
 
-    /// Whether work that fills the disk may go on.
+    /// Whether work that fills the disk may go on: somebody waits for it, and there is room.
     pub(crate) fn look(&self) -> Result<()> {
+        watch::go_on()?;
         self.files.look_for_room(self.limits.disk_reserve_bytes)
     }
 

@@ -48,6 +48,7 @@ mod platform;
 mod pull;
 mod reference;
 mod registry;
+mod roomy;
 mod select;
 mod sparse;
 mod state;

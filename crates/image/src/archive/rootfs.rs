@@ -12,6 +12,7 @@ use crate::install::ProgressFn;
 use crate::manifest::{Descriptor, OCI_LAYER};
 use crate::platform::Machine;
 use crate::reference::Reference;
+use crate::roomy::Roomy;
 use crate::store::Store;
 
 impl Store {
@@ -30,7 +31,9 @@ impl Store {
         folder::check(folder, self.inner.files.root())?;
         let cannot_read = |e| Error::read(folder.display().to_string(), e);
         let temporary = self.inner.files.temporary()?;
-        let mut tar = tar::Builder::new(io::BufWriter::new(&temporary.file));
+        let look = || self.inner.look();
+        let file = Roomy::new(&temporary.file, &look);
+        let mut tar = tar::Builder::new(io::BufWriter::new(file));
         tar.follow_symlinks(false);
         folder::append(&mut tar, folder).map_err(cannot_read)?;
         let written = tar
@@ -40,7 +43,9 @@ impl Store {
         let mut layer = File::open(temporary.path()).at("open", temporary.path())?;
         let inner = &self.inner;
         let bytes_max = inner.limits.blob_bytes;
-        let received = inner.files.receive(&mut layer, "the folder", bytes_max)?;
+        let received = inner
+            .files
+            .receive(&mut layer, "the folder", bytes_max, &look)?;
         let config = serde_json::json!({
             "architecture": Machine::own().architecture,
             "os": "linux",
