@@ -41,16 +41,17 @@ impl Inner {
                 (false, false, shim::record::read_lost(folder.path()))
             }
             Some(Err(Error::NoSandbox(_))) => return None,
-            // A shim that is mute or of another release still holds running containers.
-            Some(Err(error)) => {
-                tracing::warn!(%error, sandbox = %id, "listed by its records alone");
-                (true, false, shim::record::read_all(folder.path()))
-            }
-            None => {
+            // Which of the two times is over first is chance.
+            None | Some(Err(Error::Mute { .. })) => {
                 if !is_mute {
                     tracing::warn!(sandbox = %id, "its shim does not answer; listed by its records");
                     tokio::spawn(self.wait_for(id.clone()));
                 }
+                (true, false, shim::record::read_all(folder.path()))
+            }
+            // A shim of another release still holds running containers.
+            Some(Err(error)) => {
+                tracing::warn!(%error, sandbox = %id, "listed by its records alone");
                 (true, false, shim::record::read_all(folder.path()))
             }
         };
