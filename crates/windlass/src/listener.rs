@@ -5,11 +5,14 @@ use std::fs;
 use std::io::ErrorKind::AddrInUse;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 /// How long an address that is in use is tried.
 const BIND_TIMEOUT: Duration = Duration::from_secs(1);
 const BIND_POLL: Duration = Duration::from_millis(20);
+/// Connections that wait to be accepted; the kernel's `net.core.somaxconn` bounds it. One that finds no
+/// room is tried again by its client after a whole second, and the usual 128 are soon there.
+const BACKLOG: u32 = 4_096;
 /// `st` of a socket that listens, in /proc/net/tcp.
 const LISTENS: &str = "0A";
 
@@ -18,7 +21,7 @@ const LISTENS: &str = "0A";
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
     let asked = Instant::now();
     loop {
-        match TcpListener::bind(address).await {
+        match listen(address) {
             Err(err) if err.kind() == AddrInUse && asked.elapsed() < BIND_TIMEOUT => {
                 tokio::time::sleep(BIND_POLL).await;
             }
@@ -36,6 +39,16 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
             }
         }
     }
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The program that listens on a port, as people know it.
@@ -90,6 +103,17 @@ fn listening(text: &str, port: u16) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn many_may_wait_to_be_accepted() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let patience = Duration::from_secs(10);
+        let waiting: Vec<_> = (0..300)
+            .map(|_| std::net::TcpStream::connect_timeout(&address, patience).unwrap())
+            .collect();
+        assert_eq!(waiting.len(), 300);
+    }
 
     #[tokio::test]
     async fn whoever_has_the_address_is_named() {
