@@ -6,8 +6,8 @@ cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*" >&2; }
 
 step "packages and tools"
-scripts/packages.sh apache2-utils binutils build-essential busybox-static ca-certificates cpio curl docker-registry \
-    e2fsprogs iproute2 nftables openssl procps python3-venv runc skopeo util-linux
+scripts/packages.sh apache2-utils binutils build-essential busybox-static ca-certificates cpio curl \
+    docker-registry dpkg e2fsprogs iproute2 nftables openssl procps python3-venv runc skopeo tmux util-linux
 scripts/botocore.sh >/dev/null
 scripts/sample-images.sh >/dev/null
 
