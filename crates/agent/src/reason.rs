@@ -6,6 +6,7 @@ use windlass_model::stop::{ContainerReason, ReasonName};
 use windlass_runtime::protocol::Refusal;
 use windlass_runtime::spec::StartError;
 
+const EPERM: i32 = 1;
 const ENOENT: i32 = 2;
 const EACCES: i32 = 13;
 const ENOTDIR: i32 = 20;
@@ -75,6 +76,13 @@ fn of_start_error(error: &StartError) -> (ContainerReason, Option<i32>) {
             Some(126),
         ),
         ("user", _) => (error.detail.clone(), None),
+        ("rlimit", EPERM) => (
+            format!(
+                "the ulimit {program} is higher than that of windlass up, which has no privilege to \
+                 raise it: lower it in ulimits, or start windlass up with a higher one"
+            ),
+            None,
+        ),
         _ => (error.to_string(), None),
     };
     let reason = of(ReasonName::CannotStartContainerError, detail);
@@ -162,6 +170,14 @@ mod tests {
                 2,
                 "unable to find group x: no matching entries in group file",
                 "unable to find group x: no matching entries in group file",
+                None,
+            ),
+            (
+                "rlimit",
+                1,
+                "nofile",
+                "the ulimit nofile is higher than that of windlass up, which has no privilege to raise \
+                 it: lower it in ulimits, or start windlass up with a higher one",
                 None,
             ),
             (

@@ -18,6 +18,9 @@ Examples:
   windlass restore FILE --data DIR             the way back";
 
 /// Write the whole state and its history to a file.
+///
+/// That is clusters, definitions, tasks, tags and what happened to them. Images, volumes, logs and
+/// access keys stay in the data folder: copy what of them cannot be made again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct BackupArgs {
@@ -42,7 +45,7 @@ pub(crate) async fn run(args: BackupArgs, context: &mut Context<'_>) -> Result<(
     let client = context.client()?;
     let length = to_file(&args.file, &client, context).await?;
     context.out.note(&format!(
-        "{}: {}",
+        "{}: {}, the state and its history; images, volumes, logs and keys are not in it",
         args.file.display(),
         words::bytes(length)
     ));
