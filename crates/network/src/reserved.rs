@@ -73,25 +73,40 @@ impl Reserved {
     fn try_change(&mut self, more: &BTreeSet<u16>, gone: &BTreeSet<u16>) -> io::Result<()> {
         let mut list = File::options().read(true).write(true).open(SYSCTL)?;
         rustix::fs::flock(&list, FlockOperation::LockExclusive)?;
-        let mut text = String::new();
-        list.read_to_string(&mut text)?;
-        let mut all = parse(&text);
+        let mut all = parse(&read_whole(&mut list)?);
         // What somebody else reserved is theirs to give back.
         let fresh: BTreeSet<u16> = more.difference(&all).copied().collect();
-        self.ours.extend(&fresh);
+        let mut ours: BTreeSet<u16> = self.ours.union(&fresh).copied().collect();
         // Noted first: a port that is noted and not in the list does no harm, the other way round it
         // would stay for ever.
-        fs::write(&self.record, show(&self.ours))?;
+        self.note(&ours)?;
         all.extend(&fresh);
         all.retain(|port| !gone.contains(port));
         list.rewind()?;
         list.write_all(show(&all).as_bytes())?;
-        if !gone.is_empty() {
-            self.ours.retain(|port| !gone.contains(port));
-            fs::write(&self.record, show(&self.ours))?;
+        ours.retain(|port| !gone.contains(port));
+        self.ours = ours;
+        match gone.is_empty() {
+            true => Ok(()),
+            false => self.note(&self.ours),
         }
-        Ok(())
     }
+
+    /// Writes down which are ours, whole or not at all.
+    fn note(&self, ours: &BTreeSet<u16>) -> io::Result<()> {
+        let draft = self.record.with_extension("draft");
+        fs::write(&draft, show(ours))?;
+        fs::rename(&draft, &self.record)
+    }
+}
+
+/// All of the kernel's list. It answers the first read alone, with as much as there is room for.
+fn read_whole(list: &mut File) -> io::Result<String> {
+    // Every second port is the longest list.
+    let mut bytes = vec![0; usize::from(u16::MAX) * "65535,".len()];
+    let length = list.read(&mut bytes)?;
+    bytes.truncate(length);
+    String::from_utf8(bytes).map_err(io::Error::other)
 }
 
 /// Reads `80,8080-8090`, the kernel's form.
