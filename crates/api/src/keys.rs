@@ -29,6 +29,9 @@ pub trait Keeper: Send + Sync + 'static {
     /// # Errors
     /// When they could not be written; those of before are kept then.
     fn keep(&self, keys: &[Arc<AccessKey>]) -> io::Result<()>;
+
+    /// Whether only the keeper itself makes keys of this name.
+    fn reserves(&self, user: &str) -> bool;
 }
 
 /// Why the keys stay as they are.
@@ -40,6 +43,8 @@ pub(crate) enum KeyError {
     BadName(String),
     #[error("an access key has the name {0} already: remove it first, or choose another name")]
     NameTaken(String),
+    #[error("the name {0} is for the key that a start makes for the installation's owner")]
+    NameReserved(String),
     #[error("the access key {id} is there already, with the name {name}")]
     IdTaken { id: String, name: String },
     #[error("an access key id has 16 to 128 letters, digits and underscores")]
@@ -129,6 +134,10 @@ impl Keys {
     /// is replaced: temporary keys change.
     pub(crate) async fn add(&self, key: AccessKey) -> Result<Arc<AccessKey>, KeyError> {
         check(&key)?;
+        let keeper = self.shared.keeper.as_ref();
+        if keeper.is_some_and(|keeper| keeper.reserves(&key.user)) {
+            return Err(KeyError::NameReserved(key.user));
+        }
         let key = Arc::new(key);
         let added = key.clone();
         self.change(move |keys| {
@@ -280,6 +289,10 @@ mod tests {
             *self.names.lock().unwrap() = keys.iter().map(|key| key.user.clone()).collect();
             Ok(())
         }
+
+        fn reserves(&self, user: &str) -> bool {
+            user == "owner"
+        }
     }
 
     fn imported(name: &str, id: &str) -> AccessKey {
@@ -313,6 +326,8 @@ mod tests {
             let refused = keys.create(taken, 7).await;
             assert!(matches!(refused, Err(KeyError::NameTaken(_))), "{taken}");
         }
+        let reserved = keys.create("owner", 7).await;
+        assert!(matches!(reserved, Err(KeyError::NameReserved(_))));
         keys.add(imported("bob", "AKIABOBBOBBOBBOBBOB0"))
             .await
             .unwrap();

@@ -86,6 +86,10 @@ impl Keeper for InFolder {
             _ => Ok(()),
         }
     }
+
+    fn reserves(&self, user: &str) -> bool {
+        user == OWNER
+    }
 }
 
 fn kept(key: &AccessKey) -> Kept {

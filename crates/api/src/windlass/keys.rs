@@ -82,6 +82,7 @@ fn refused(err: KeyError) -> ApiError {
         KeyError::NotKept(_) => ErrorCode::Server,
         KeyError::BadName(_)
         | KeyError::NameTaken(_)
+        | KeyError::NameReserved(_)
         | KeyError::IdTaken { .. }
         | KeyError::BadId
         | KeyError::BadSecret
