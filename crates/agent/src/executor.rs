@@ -247,6 +247,10 @@ async fn start(cx: &Arc<Context>, job: &Job, container: usize) -> Outcome {
             ..Outcome::NOTHING
         },
         Some(Err(error)) => {
+            // A shim that does not answer has the request, and may perform it later.
+            if matches!(error, RuntimeError::Mute { .. }) {
+                let _ = cx.runtime.kill(&sandbox, &name).await;
+            }
             let (reason, exit_code) = reason::of_start(&error);
             failed(reason, exit_code).into()
         }

@@ -160,6 +160,12 @@ impl Store {
                     return Err(io::Error::other(Error::Limit { what, limit }));
                 }
                 bytes += self.add_member(&mut members, &entry, &mut entries)?;
+                // The holes of sparse members count as well: they are written out.
+                if bytes > limits.image_bytes {
+                    let what = "the size of the archive's members".to_string();
+                    let limit = limits.image_bytes;
+                    return Err(io::Error::other(Error::Limit { what, limit }));
+                }
                 progress(Progress::Received { bytes, total: None });
             }
             entries.finish()?;

@@ -388,7 +388,13 @@ fn causes(error: &dyn std::error::Error) -> String {
     let mut texts = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {
+        // The resolver shows its question as a structure; the host is named elsewhere already.
         let text = error.to_string();
+        let text = text
+            .split(" for Query {")
+            .next()
+            .unwrap_or(&text)
+            .to_owned();
         if texts.last().is_none_or(|last| !last.contains(&text)) {
             texts.push(text);
         }

@@ -30,8 +30,10 @@ pub(crate) fn write(
         Ok(()) => rustix::fs::renameat(folder, &draft, folder, name),
         Err(errno) => {
             let _ = rustix::fs::unlinkat(folder, &draft, AtFlags::empty());
-            // The record of the start has a page, which needs no room. What a longer one leaves
-            // behind is not read.
+            // The record of the start has a page, which needs no room. A longer one would destroy it.
+            if bytes.len() as u64 > BYTES_MAX {
+                return Err(errno);
+            }
             let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             rustix::fs::openat(folder, name, flags, Mode::empty())
                 .and_then(|file| write_whole(&file, &bytes))

@@ -112,6 +112,9 @@ fn add(device: &Device, devices: &mut Devices) -> Result<(), StartError> {
     };
     // Source: runc, which takes a relative path from the root.
     let path = volume::clean(&format!("/{}", device.container_path))?;
+    if path == "/dev" && metadata.is_dir() {
+        return Err(refused("a container has a /dev of its own"));
+    }
     let name = path.strip_prefix("/dev/").unwrap_or(&path);
     if metadata.is_dir() {
         return walk(host, name, device, 0, devices);
