@@ -190,6 +190,8 @@ def places(windlass, tmp_path):
         path.chmod(0o644 if name == "data" else 0o755)
     leases = [Lease("port", filter(port_is_free, range(18000, 18200))) for _ in range(2)]
     with registry() as address, socket.socket() as program:
+        # As `port_is_free` looks: connections of an earlier test may still be remembered.
+        program.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         program.bind(("0.0.0.0", leases[1].number))
         program.listen()
         wait_until(lambda: leases[1].number in windlass.ports_in_use(), "the node sees the port")

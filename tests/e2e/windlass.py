@@ -157,10 +157,12 @@ class Installation:
         """As the machine's: every process, mount, link, rule and cgroup is gone, and so is what lay
         on tmpfs; only the disk is as it was. The kernel's boot has another id from here on."""
         mounts = []
+        # First, so that it does not see the others end.
+        self.process.kill()
+        self.process.wait()
         for pid in self.processes():
             with contextlib.suppress(OSError):
                 os.kill(pid, SIGKILL)
-        self.process.wait()
         self.process = None
         wait_until(lambda: not self.processes(), "the end of its processes")
         identity, run = self.id, pathlib.Path(f"/run/windlass-{self.id}")
