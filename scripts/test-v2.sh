@@ -182,7 +182,13 @@ pack_machine() {
         [ "$applet" = busybox ] || ln -s busybox "$machine/bin/$applet"
     done
     # The kernel calls this one by its path.
-    ln -s ../bin/busybox "$machine/sbin/modprobe"
+    # One at a time: busybox takes a module that is being loaded by another for one that is loaded.
+    cat >"$machine/sbin/modprobe" <<'MODPROBE'
+#!/bin/busybox sh
+exec /sbin/flock /sbin/modprobe /bin/busybox modprobe "$@"
+MODPROBE
+    chmod 755 "$machine/sbin/modprobe"
+    with_libraries "$(command -v flock)" "$machine" sbin/flock
     # Shells and tools that tests look for elsewhere, or that busybox has only in part.
     ln -s ../../bin/busybox "$machine/usr/bin/busybox"
     # Its own applets go before programs in the path.
